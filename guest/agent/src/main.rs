@@ -1,0 +1,2 @@
+//! PID 1 of dhow's microVM.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Namespaces, cgroup and root file system of one container.

@@ -1,0 +1,1 @@
+//! The contract between dhow's host side and its guest agent.

@@ -1,0 +1,1 @@
+//! Docker Engine wire types and client.

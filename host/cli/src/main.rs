@@ -1,0 +1,2 @@
+//! The dhow command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Image references, archives, content store and layers as EROFS.

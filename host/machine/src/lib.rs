@@ -1,0 +1,1 @@
+//! One microVM as an object: engines, probe, dial.

@@ -1,0 +1,1 @@
+//! dhow's virtio devices served over vhost-user sockets.

@@ -1,0 +1,1 @@
+//! Virtio device models, independent of transport and hypervisor.
