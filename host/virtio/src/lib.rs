@@ -1,1 +1,12 @@
-//! Virtio device models, independent of transport and hypervisor.
+//! Virtio device models that know queues, guest memory and at most one host file descriptor.
+//!
+//! A device here knows nothing of KVM, epoll, MMIO, vhost or threads. A *driver* (`host/vmm` from
+//! virtio-mmio exits, `host/vhost-user` from a vhost-user socket) owns the transport and calls
+//! [`VirtioDevice::handle`]. Rule: nothing below this line may block, and every loop or allocation
+//! that the guest drives has a named bound.
+//!
+//! - [`device`]: the trait, its events and the queues handed to it
+
+pub mod device;
+
+pub use device::{DeviceError, Event, Interrupt, Queues, VirtioDevice};
