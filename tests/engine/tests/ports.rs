@@ -26,12 +26,21 @@ fn published(home: &Home, container: &str, port: &str) -> u16 {
 }
 
 fn talk(port: u16, request: &[u8]) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
-    stream.write_all(request).unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
+    let mut stream =
+        TcpStream::connect(("127.0.0.1", port)).expect("the server keeps the connection");
+    stream
+        .set_read_timeout(Some(TIMEOUT))
+        .expect("the server keeps the connection");
+    stream
+        .write_all(request)
+        .expect("the server keeps the connection");
+    stream
+        .shutdown(Shutdown::Write)
+        .expect("the server keeps the connection");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    stream
+        .read_to_string(&mut answer)
+        .expect("the server keeps the connection");
     answer
 }
 

@@ -225,7 +225,10 @@ impl Drop for Home {
 
 impl Home {
     /// Prints the ends of the home's logs, for a failed test.
-    #[expect(clippy::print_stdout, reason = "cargo shows a failed test's standard output")]
+    #[expect(
+        clippy::print_stdout,
+        reason = "cargo shows a failed test's standard output"
+    )]
     fn show_logs(&self) {
         for log in [
             "run/daemon.log",
