@@ -26,6 +26,11 @@ const KEY_BYTES: usize = 8;
 /// Fragments every architecture shares, in the order they are joined; the architecture's own is last.
 const SHARED_FRAGMENTS: [&str; 5] = ["base", "containers", "network", "storage", "virtio"];
 
+/// Where a patch may reach: `kernel-config/patches/um/` changes nothing that x86_64 is built from, so
+/// that both share one source, and a patch for one does not cost a build of the other.
+const PATCHES_UM: &str = "um";
+const PATCHED_UM: [&str; 2] = ["arch/um/", "arch/x86/um/"];
+
 /// A file's name and text.
 #[derive(Debug)]
 pub(super) struct Input {
@@ -54,7 +59,7 @@ impl Inputs {
         Ok(Self {
             arch,
             fragments,
-            patches: patches(&folder.join("patches"))?,
+            patches: patches(&folder.join("patches").join(PATCHES_UM))?,
             source_version: source_version()?,
             compiler: compiler()?,
         })
@@ -74,13 +79,23 @@ impl Inputs {
 
     /// The name of the finished build: architecture and hash.
     pub(super) fn name(&self) -> String {
-        let mut hash = self.source_hash();
-        for text in [self.arch.name(), &self.compiler] {
+        let mut hash = Sha256::new();
+        for text in [
+            RECIPE,
+            &self.source_version,
+            self.arch.name(),
+            &self.compiler,
+        ] {
             add(&mut hash, text);
         }
-        for fragment in &self.fragments {
-            add(&mut hash, &fragment.name);
-            add(&mut hash, &fragment.text);
+        let patches = if self.arch == Arch::Um {
+            self.patches.as_slice()
+        } else {
+            &[]
+        };
+        for input in self.fragments.iter().chain(patches) {
+            add(&mut hash, &input.name);
+            add(&mut hash, &input.text);
         }
         format!("{}-{}", self.arch.name(), key(hash))
     }
@@ -93,10 +108,6 @@ impl Inputs {
             .split(['~', ':'])
             .next()
             .unwrap_or_default();
-        format!("source-{version}-{}", key(self.source_hash()))
-    }
-
-    fn source_hash(&self) -> Sha256 {
         let mut hash = Sha256::new();
         add(&mut hash, RECIPE);
         add(&mut hash, &self.source_version);
@@ -104,7 +115,7 @@ impl Inputs {
             add(&mut hash, &patch.name);
             add(&mut hash, &patch.text);
         }
-        hash
+        format!("source-{version}-{}", key(hash))
     }
 }
 
@@ -145,7 +156,24 @@ fn patches(folder: &Path) -> Result<Vec<Input>> {
             .is_some_and(|extension| extension == "patch")
     });
     paths.sort();
-    paths.iter().map(|path| read(path)).collect()
+    let patches = paths
+        .iter()
+        .map(|path| read(path))
+        .collect::<Result<Vec<_>>>()?;
+    for patch in &patches {
+        if let Some(path) = strays(&patch.text) {
+            bail!("{} changes {path}, which is not UML's alone", patch.name);
+        }
+    }
+    Ok(patches)
+}
+
+/// The first file a patch changes outside of what is UML's alone.
+fn strays(patch: &str) -> Option<&str> {
+    let changed = patch.lines().filter_map(|line| line.strip_prefix("+++ b/"));
+    changed
+        .map(|path| path.split('\t').next().unwrap_or(path))
+        .find(|path| !PATCHED_UM.iter().any(|folder| path.starts_with(folder)))
 }
 
 fn source_version() -> Result<String> {
@@ -172,4 +200,36 @@ fn compiler() -> Result<String> {
         versions.push('\n');
     }
     Ok(versions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_that_reaches_beyond_uml_is_found() {
+        let patch = "--- a/arch/um/a.c\n+++ b/arch/um/a.c\n--- a/net/b.c\n+++ b/net/b.c\n";
+
+        assert_eq!(strays(patch), Some("net/b.c"));
+    }
+
+    #[test]
+    fn a_patch_of_uml_alone_is_accepted() {
+        let patch = "+++ b/arch/um/a.c\n+++ b/arch/x86/um/b.c\n";
+
+        assert_eq!(strays(patch), None);
+    }
+
+    #[test]
+    fn lists_of_texts_that_join_to_the_same_have_different_keys() {
+        let mut first = Sha256::new();
+        let mut second = Sha256::new();
+
+        add(&mut first, "ab");
+        add(&mut first, "c");
+        add(&mut second, "a");
+        add(&mut second, "bc");
+
+        assert_ne!(key(first), key(second));
+    }
 }
