@@ -5,7 +5,7 @@
 //! target/dhow/lib/dhow/linux                kernel for the UML engine
 //! target/dhow/lib/dhow/vmlinux              kernel for the KVM and QEMU engines
 //! target/dhow/lib/dhow/agent                the guest agent, static
-//! target/dhow/lib/dhow/initramfs.cpio       the agent as /init; see images/README.md
+//! target/dhow/lib/dhow/initramfs.cpio       the agent as /init; see images/initramfs/README.md
 //! ```
 //!
 //! Every file appears by rename, so that a running `dhow` never sees half of one.
