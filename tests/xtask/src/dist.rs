@@ -105,7 +105,10 @@ fn binaries() -> Result<()> {
 
 /// Puts a copy of `from` at `to`; a hard link where that is possible, as the cache's files and
 /// cargo's are replaced, never written to.
-fn place(from: &Path, to: &Path) -> Result<()> {
+///
+/// # Errors
+/// When the file cannot be linked or copied.
+pub(crate) fn place(from: &Path, to: &Path) -> Result<()> {
     replace(to, |partial| {
         fs::hard_link(from, partial).or_else(|_| fs::copy(from, partial).map(|_| ()))
     })

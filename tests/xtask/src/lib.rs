@@ -6,7 +6,9 @@
 
 pub mod child;
 pub mod cpio;
+pub mod demo;
 pub mod dist;
+pub mod images;
 pub mod kernel;
 pub mod prepush;
 pub mod report;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use dhow_xtask::{dist, kernel, prepush, report, setup, test};
+use dhow_xtask::{demo, dist, kernel, prepush, report, setup, test};
 
 /// Build, check and test dhow.
 #[derive(Debug, Parser)]
@@ -27,6 +27,8 @@ enum Command {
     },
     /// Build the kernels, `dhow` and the agent, and lay them out as users get them: target/dhow/
     Build,
+    /// From a fresh machine to a web server in a container that answers through a published port
+    Demo,
     /// What must hold before a push: format, lints, fast tests, style
     Prepush,
     /// Everything: packages, kernels, build, then every test of the workspace
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Setup => setup::run(),
         Command::Kernel { arch } => kernel::run(arch),
         Command::Build => dist::run(),
+        Command::Demo => demo::run(),
         Command::Prepush => prepush::run(),
         Command::Test { arguments } => test::run(&arguments),
     };

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{child, dist, setup, workspace};
+use crate::images::Image;
+use crate::{child, dist, images, setup, workspace};
 
 /// Names the distribution for tests that boot machines.
 const DIST_VARIABLE: &str = "DHOW_DIST";
@@ -17,6 +18,9 @@ const DIST_VARIABLE: &str = "DHOW_DIST";
 pub fn run(arguments: &[String]) -> Result<()> {
     setup::run()?;
     let dist = dist::build()?;
+    for image in Image::ALL {
+        images::build(image)?;
+    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     child::run(
         Command::new(cargo)
