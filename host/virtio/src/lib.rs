@@ -6,7 +6,9 @@
 //! that the guest drives has a named bound.
 //!
 //! - [`device`]: the trait, its events and the queues handed to it
+//! - [`vsock`]: streams between programs in the guest and unix sockets on the host
 
 pub mod device;
+pub mod vsock;
 
 pub use device::{DeviceError, Event, Interrupt, Queues, VirtioDevice};
