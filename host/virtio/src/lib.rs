@@ -6,7 +6,20 @@
 //! that the guest drives has a named bound.
 //!
 //! - [`device`]: the trait, its events and the queues handed to it
+//! - [`block`]: the read-only layer disk and the data disk
+//! - [`rng`]: entropy
+//!
+//! Unsafe code is confined to `span` (vectored file I/O on guest memory) and `rng` (`getrandom`).
 
+pub mod block;
 pub mod device;
+mod faults;
+mod ring;
+pub mod rng;
+mod span;
+
+#[cfg(test)]
+mod mock_guest;
 
 pub use device::{DeviceError, Event, Interrupt, Queues, VirtioDevice};
+pub use span::GuestSpan;
