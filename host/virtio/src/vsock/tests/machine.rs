@@ -52,6 +52,7 @@ impl Machine {
     /// A machine whose guest has its driver up and its buffers offered.
     pub(super) fn new() -> Self {
         let mut machine = Self::without_buffers();
+        machine.guest.withhold = false;
         machine.guest.fill();
         machine.run();
         machine
@@ -71,7 +72,8 @@ impl Machine {
         })
         .unwrap();
         device.activate(device.features());
-        let (memory, guest, queues) = boot();
+        let (memory, mut guest, queues) = boot();
+        guest.withhold = true;
         Self {
             memory,
             queues,
