@@ -46,6 +46,8 @@ pub(super) struct Machine {
     pub(super) service: UnixListener,
     pub(super) directory: tempfile::TempDir,
     pub(super) calls: u64,
+    /// Processor time spent inside the device.
+    pub(super) busy: Duration,
 }
 
 impl Machine {
@@ -83,6 +85,7 @@ impl Machine {
             service,
             directory,
             calls: 0,
+            busy: Duration::ZERO,
         }
     }
 
@@ -102,7 +105,10 @@ impl Machine {
     pub(super) fn try_handle(&mut self, event: Event) -> Result<(), crate::DeviceError> {
         self.calls += 1;
         let mut queues = Queues::new(&self.memory, &mut self.queues, &self.line);
-        self.device.handle(event, &mut queues)
+        let start = processor_time();
+        let result = self.device.handle(event, &mut queues);
+        self.busy += processor_time() - start;
+        result
     }
 
     /// Whether the device asks to be called.
@@ -183,6 +189,13 @@ impl Machine {
         server.set_nonblocking(true).unwrap();
         (server, id)
     }
+}
+
+/// What this thread has used of the processor.
+fn processor_time() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .unwrap()
+        .into()
 }
 
 /// A guest with its queues set up and no buffers offered.
