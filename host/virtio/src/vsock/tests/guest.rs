@@ -196,6 +196,11 @@ impl Guest {
         id
     }
 
+    /// Packets sent and not given back.
+    pub(super) fn tx_in_flight(&self) -> usize {
+        usize::from(TX_SLOTS) - self.tx_free.len()
+    }
+
     /// Sends what credit allows, and says how much that was.
     pub(super) fn send(&mut self, id: usize, bytes: &[u8]) -> usize {
         let socket = &mut self.sockets[id];

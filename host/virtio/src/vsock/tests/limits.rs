@@ -116,7 +116,7 @@ fn the_configuration_space_holds_the_guests_identifier() {
 fn an_idle_device_asks_for_nothing() {
     let mut machine = Machine::new();
     let _stream = machine.dialled(80);
-    machine.run();
+    machine.settle();
 
     assert!(!machine.host_event_waits(Duration::from_millis(20)));
 }

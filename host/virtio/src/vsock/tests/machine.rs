@@ -152,6 +152,11 @@ impl Machine {
         moved
     }
 
+    /// Runs until the guest has all its packets back.
+    pub(super) fn settle(&mut self) {
+        self.run_until(|machine| machine.guest.tx_in_flight() == 0);
+    }
+
     /// Runs until `done` says so.
     pub(super) fn run_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
         let start = Instant::now();

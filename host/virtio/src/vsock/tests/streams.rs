@@ -236,6 +236,7 @@ fn one_stream_does_not_starve_another() {
 fn many_packets_cost_one_interrupt() {
     let mut machine = Machine::new();
     let (mut client, id) = machine.dialled(80);
+    machine.settle();
     write_some(&mut client, &pattern(100_000));
     let before = machine.line.count.get();
 
@@ -245,6 +246,37 @@ fn many_packets_cost_one_interrupt() {
 
     assert_eq!(interrupts, 1);
     assert_eq!(machine.guest.receive(id, 1 << 20).len(), 100_000);
+}
+
+#[test]
+fn a_request_and_its_answer_cost_one_interrupt() {
+    let mut machine = Machine::new();
+    let (mut client, id) = machine.dialled(80);
+    machine.settle();
+    let before = machine.line.count.get();
+
+    machine.guest.send(id, b"request");
+    machine.run();
+    client.write_all(b"answer").unwrap();
+    machine.handle(crate::Event::Host);
+
+    // One for each queue, raised together: the guest wakes up once.
+    assert_eq!(machine.line.count.get(), before + 2);
+}
+
+#[test]
+fn an_idle_guest_gets_its_packets_back_in_the_end() {
+    let mut machine = Machine::new();
+    let (_client, id) = machine.dialled(80);
+    machine.settle();
+    machine.guest.send(id, b"lonely");
+    machine.run();
+    let waiting = machine.guest.tx_in_flight();
+
+    machine.settle();
+
+    assert_eq!(waiting, 1);
+    assert_eq!(machine.guest.tx_in_flight(), 0);
 }
 
 #[test]
