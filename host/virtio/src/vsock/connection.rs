@@ -67,8 +67,10 @@ pub(super) enum Phase {
 pub(super) enum Verdict {
     /// It lives on.
     Keep,
-    /// It broke, or the guest broke the rules: reset it and close the host's socket.
+    /// The guest broke the rules: reset it and close the host's socket.
     Abort(&'static str),
+    /// The host's socket failed: the same, and nobody's fault.
+    Break,
     /// The guest closed: confirm with a reset, deliver what is left.
     Finish,
     /// The guest reset it: deliver what is left.
@@ -250,7 +252,7 @@ impl Connection {
             return Verdict::Abort("response to no request");
         }
         if !self.tell_client(STATUS_CONNECTED) {
-            return Verdict::Abort("client left before it was connected");
+            return Verdict::Break;
         }
         self.phase = Phase::Open;
         Verdict::Keep

@@ -1,5 +1,7 @@
 //! Packets from the guest: taken off the transmit queue, judged, and acted upon.
 
+use std::time::Duration;
+
 use virtio_queue::{DescriptorChain, QueueOwnedT, QueueT};
 use vm_memory::{GuestMemoryMmap, VolatileSlice};
 
@@ -13,9 +15,20 @@ use super::table::Ports;
 use super::{MAX_RESETS, PendingReset, TRANSMIT_QUEUE, Vsock, host_failure};
 use crate::device::{DeviceError, Queues};
 
-/// Packets taken in one call: two rings full. A guest that refills its ring as fast as we drain it
+/// Packets taken in one call: a ring full. A guest that refills its ring as fast as we drain it
 /// must not keep the other devices of the thread waiting.
-const MAX_PACKETS_PER_CALL: usize = 512;
+const MAX_PACKETS_PER_CALL: usize = 256;
+
+/// Packets the guest may wait to get back, as a part of the ring.
+///
+/// Linux asks for an interrupt whenever we are done with a packet, and only frees memory then. For
+/// a guest under User Mode Linux that costs more than the packet did, so we tell it together with
+/// the next packet *to* it, or when this part of the ring is done, or after
+/// [`COMPLETION_DELAY`]. A full ring is always more than this part.
+const COMPLETION_PART: u16 = 4;
+
+/// How long the guest waits at most to get its packets back.
+const COMPLETION_DELAY: Duration = Duration::from_millis(20);
 
 /// Wraps a ring failure of the transmit queue.
 fn broken(source: virtio_queue::Error) -> DeviceError {
@@ -62,10 +75,31 @@ impl Vsock {
                 return Err(broken(virtio_queue::Error::InvalidAvailRingIndex));
             }
         }
-        if left < MAX_PACKETS_PER_CALL {
-            queues.notify(TRANSMIT_QUEUE)?;
+        let bound = usize::from(queue.size() / COMPLETION_PART);
+        self.completions.waiting += MAX_PACKETS_PER_CALL - left;
+        if self.completions.waiting > bound {
+            return self.signal_completions(queues);
+        }
+        if self.completions.waiting > 0 && self.completions.deadline.is_none() {
+            let deadline = &mut self.completions.deadline;
+            let token = Token::Completions;
+            self.deadlines.set(deadline, token, COMPLETION_DELAY);
         }
         Ok(())
+    }
+
+    /// Tells the guest of the packets we are done with, if there are any it was not told of.
+    pub(super) fn signal_completions(
+        &mut self,
+        queues: &mut Queues<'_>,
+    ) -> Result<(), DeviceError> {
+        if self.completions.waiting == 0 {
+            return Ok(());
+        }
+        self.completions.waiting = 0;
+        let deadline = &mut self.completions.deadline;
+        self.deadlines.clear(deadline, Token::Completions);
+        queues.notify(TRANSMIT_QUEUE)
     }
 
     /// Reads one buffer's header, once, and acts on the packet if it is whole.
@@ -169,6 +203,7 @@ impl Vsock {
                 self.counters.bad_packet(what);
                 self.abort(ports);
             }
+            Verdict::Break => self.abort(ports),
             Verdict::Finish => {
                 self.part(ports, true);
                 self.owe_reset(ports, TYPE_STREAM);

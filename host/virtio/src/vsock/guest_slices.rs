@@ -49,6 +49,14 @@ pub(super) fn gather<'m>(
     let first = slices.len();
     for descriptor in chain.filter(wanted) {
         let length = usize::try_from(descriptor.len()).map_err(|_| BadChain)?;
+        if slices.len() - first == limit {
+            return Err(BadChain);
+        }
+        // Nearly always in one region: walking them for two costs a tenth of all time here.
+        if let Ok(slice) = GuestMemoryBackend::get_slice(memory, descriptor.addr(), length) {
+            slices.push(slice);
+            continue;
+        }
         for slice in GuestMemoryBackend::get_slices(memory, descriptor.addr(), length) {
             if slices.len() - first == limit {
                 return Err(BadChain);

@@ -48,6 +48,8 @@ impl Vsock {
                     .readiness
                     .resumed()
                     .map_err(|errno| ("clear the device's own event", errno))?,
+                // Has no descriptor.
+                Token::Completions => {}
                 Token::Local(id) => self.advance_local(id),
                 Token::Connection(ports) => self.advance_connection(ports, event),
             }
@@ -194,6 +196,10 @@ impl Vsock {
             match token {
                 Token::Connection(ports) => self.connection_is_due(ports),
                 Token::Local(id) => self.local_is_due(id),
+                Token::Completions => {
+                    self.completions.deadline = None;
+                    self.completions.overdue = true;
+                }
                 // A pause of the listener is over: noticed at the end of the call.
                 Token::Listener | Token::Timer | Token::Resume => {}
             }

@@ -4,8 +4,9 @@
 //! A client connects to the unix socket given as [`VsockConfig::dial`] and writes the guest port it
 //! wants as four bytes, little-endian. When the guest's kernel has answered it reads one byte: 0,
 //! and from then on the socket carries the stream's bytes in both directions; or 1, and the
-//! connection was refused: nothing listens there, or nothing answered within five seconds. Bytes
-//! may be sent right behind the port. Clients that come before the guest is up wait in the
+//! connection was refused: nothing listens there, or nothing answered within five seconds. End of
+//! file in its place means that the guest restarted. Bytes may be sent right behind the port.
+//! Clients that come before the guest is up wait in the
 //! listener's backlog.
 //!
 //! # From the guest
@@ -53,6 +54,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::socket::UnixAddr;
@@ -139,6 +141,15 @@ struct PendingReset {
     socket_type: u16,
 }
 
+/// Packets taken from the guest that it has not been told of yet.
+#[derive(Debug, Default)]
+struct Completions {
+    waiting: usize,
+    deadline: Option<Instant>,
+    /// The deadline came.
+    overdue: bool,
+}
+
 /// The vsock device.
 pub struct Vsock {
     guest_cid: GuestCid,
@@ -150,6 +161,7 @@ pub struct Vsock {
     deadlines: Deadlines,
     table: Table,
     resets: VecDeque<PendingReset>,
+    completions: Completions,
     counters: Counters,
 }
 
@@ -194,6 +206,7 @@ impl Vsock {
             deadlines,
             table: Table::new(),
             resets: VecDeque::new(),
+            completions: Completions::default(),
             counters: Counters::default(),
         })
     }
@@ -267,6 +280,9 @@ impl VirtioDevice for Vsock {
         }
         self.drain_transmit_queue(queues)?;
         self.fill_receive_queue(queues)?;
+        if std::mem::take(&mut self.completions.overdue) {
+            self.signal_completions(queues)?;
+        }
         self.admit_clients_again().map_err(host_failure)?;
         self.deadlines
             .arm()
@@ -276,6 +292,7 @@ impl VirtioDevice for Vsock {
     fn reset(&mut self) {
         self.table.clear();
         self.resets.clear();
+        self.completions = Completions::default();
         self.deadlines.clear_all();
     }
 }

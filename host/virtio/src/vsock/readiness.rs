@@ -25,6 +25,8 @@ pub(super) enum Token {
     Timer,
     /// The device's note to itself that work was left over.
     Resume,
+    /// The guest is to be told of its packets; only ever a deadline.
+    Completions,
     /// A client that has not yet said which port it wants, or the rest of a connection that the
     /// guest has forgotten.
     Local(LocalId),
@@ -36,13 +38,14 @@ impl Token {
     /// Marks the tokens that are not connections: no host port has this number.
     const NO_CONNECTION: u32 = ANY_PORT;
     /// Numbers from here on are [`Token::Local`]; those below name the device's own descriptors.
-    const FIRST_LOCAL: u32 = 3;
+    const FIRST_LOCAL: u32 = 4;
 
     fn encode(self) -> u64 {
         let (high, low) = match self {
             Self::Listener => (Self::NO_CONNECTION, 0),
             Self::Timer => (Self::NO_CONNECTION, 1),
             Self::Resume => (Self::NO_CONNECTION, 2),
+            Self::Completions => (Self::NO_CONNECTION, 3),
             Self::Local(LocalId(id)) => (Self::NO_CONNECTION, id + Self::FIRST_LOCAL),
             Self::Connection(ports) => (ports.host, ports.guest),
         };
@@ -57,6 +60,7 @@ impl Token {
             (Self::NO_CONNECTION, 0) => Self::Listener,
             (Self::NO_CONNECTION, 1) => Self::Timer,
             (Self::NO_CONNECTION, 2) => Self::Resume,
+            (Self::NO_CONNECTION, 3) => Self::Completions,
             (Self::NO_CONNECTION, id) => Self::Local(LocalId(id - Self::FIRST_LOCAL)),
             (host, guest) => Self::Connection(Ports { host, guest }),
         }

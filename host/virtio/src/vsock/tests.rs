@@ -9,3 +9,4 @@ mod lifecycle;
 mod limits;
 mod random;
 mod streams;
+mod volume;

@@ -15,11 +15,10 @@ use super::table::Ports;
 use super::{PendingReset, RECEIVE_QUEUE, Vsock, host_failure};
 use crate::device::{DeviceError, Queues};
 
-/// Buffers filled in one call: two rings full, as for the other queue.
-const MAX_BUFFERS_PER_CALL: usize = 512;
+/// Buffers filled in one call: a ring full, as for the other queue.
+const MAX_BUFFERS_PER_CALL: usize = 256;
 
-/// Buffers without room for a header and a byte that are skipped before we look for other work: a
-/// guest that offers only such buffers gets none of our time.
+/// A buffer without room for a header and a byte is no use.
 const MIN_BUFFER_BYTES: usize = HEADER_BYTES + 1;
 
 /// Wraps a ring failure of the receive queue.
@@ -109,6 +108,8 @@ impl Vsock {
         }
         if ring.left < MAX_BUFFERS_PER_CALL {
             queues.notify(RECEIVE_QUEUE)?;
+            // The guest wakes up anyway: what it sent comes back with the same interrupt.
+            self.signal_completions(queues)?;
         }
         Ok(())
     }
@@ -186,7 +187,7 @@ fn take_turn(
                 Reading::Nothing => 0,
                 Reading::Broken => {
                     ring.give_back(0);
-                    return Ok(Turn::Taken(Verdict::Abort("host socket failed")));
+                    return Ok(Turn::Taken(Verdict::Break));
                 }
             };
             connection.batch = if count == limit {
@@ -255,10 +256,23 @@ impl Ring<'_, '_> {
         counters: &mut super::Counters,
     ) -> Result<bool, DeviceError> {
         self.batch.clear();
-        while self.batch.buffers.len() < wanted.min(self.left) {
-            let Some(chain) = self.queue.iter(self.memory).map_err(broken)?.next() else {
-                break;
-            };
+        while self.left > 0
+            && let Some(bad) = self.gather_batch(wanted.min(self.left))?
+        {
+            counters.bad_buffer("buffer no packet fits in");
+            self.queue.add_used(self.memory, bad, 0).map_err(broken)?;
+            self.left -= 1;
+        }
+        Ok(!self.batch.buffers.is_empty())
+    }
+
+    /// Takes up to `wanted` buffers into the empty batch; one that is unusable and comes first is
+    /// taken off the ring and returned in their place.
+    fn gather_batch(&mut self, wanted: usize) -> Result<Option<u16>, DeviceError> {
+        let mut available = self.queue.iter(self.memory).map_err(broken)?;
+        while self.batch.buffers.len() < wanted
+            && let Some(chain) = available.next()
+        {
             let head = chain.head_index();
             let limit = MAX_SLICES - self.batch.payload.len();
             let scratch = &mut self.batch.scratch;
@@ -268,16 +282,14 @@ impl Ring<'_, '_> {
             if gathered.is_ok() && self.batch.add(head) {
                 continue;
             }
-            if !self.batch.buffers.is_empty() {
-                // Bad, or only too much for this batch: found out when it comes first.
-                self.queue.go_to_previous_position();
-                break;
+            if self.batch.buffers.is_empty() {
+                return Ok(Some(head));
             }
-            counters.bad_buffer("buffer no packet fits in");
-            self.queue.add_used(self.memory, head, 0).map_err(broken)?;
-            self.left -= 1;
+            // Bad, or only too much for this batch: found out when it comes first.
+            available.go_to_previous_position();
+            break;
         }
-        Ok(!self.batch.buffers.is_empty())
+        Ok(None)
     }
 
     /// Puts the batch's buffers from this one on back on the ring.

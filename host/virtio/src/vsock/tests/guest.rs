@@ -82,6 +82,8 @@ pub(super) struct Guest {
     pub(super) discard: bool,
     pub(super) discarded: u64,
     next_port: u32,
+    /// Receive buffers are offered by [`Self::fill`] alone.
+    pub(super) withhold: bool,
     /// Packets are taken and forgotten: for tests that send what no stack would.
     pub(super) lenient: bool,
 }
@@ -105,6 +107,7 @@ impl Guest {
             discard: false,
             discarded: 0,
             next_port: 1 << 20,
+            withhold: false,
             lenient: false,
         }
     }
@@ -149,7 +152,7 @@ impl Guest {
             self.tx_free.push(head / 2);
         }
         self.tx.enable_interrupts();
-        if self.rx_offered < 128 {
+        if self.rx_offered < 128 && !self.withhold {
             self.fill();
         }
         self.flush();
@@ -191,6 +194,11 @@ impl Guest {
         let id = self.sockets.len() - 1;
         self.lookup.insert((guest_port, host_port), id);
         id
+    }
+
+    /// Packets sent and not given back.
+    pub(super) fn tx_in_flight(&self) -> usize {
+        usize::from(TX_SLOTS) - self.tx_free.len()
     }
 
     /// Sends what credit allows, and says how much that was.

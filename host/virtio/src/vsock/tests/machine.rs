@@ -46,12 +46,15 @@ pub(super) struct Machine {
     pub(super) service: UnixListener,
     pub(super) directory: tempfile::TempDir,
     pub(super) calls: u64,
+    /// Processor time spent inside the device.
+    pub(super) busy: Duration,
 }
 
 impl Machine {
     /// A machine whose guest has its driver up and its buffers offered.
     pub(super) fn new() -> Self {
         let mut machine = Self::without_buffers();
+        machine.guest.withhold = false;
         machine.guest.fill();
         machine.run();
         machine
@@ -71,7 +74,8 @@ impl Machine {
         })
         .unwrap();
         device.activate(device.features());
-        let (memory, guest, queues) = boot();
+        let (memory, mut guest, queues) = boot();
+        guest.withhold = true;
         Self {
             memory,
             queues,
@@ -81,6 +85,7 @@ impl Machine {
             service,
             directory,
             calls: 0,
+            busy: Duration::ZERO,
         }
     }
 
@@ -100,7 +105,10 @@ impl Machine {
     pub(super) fn try_handle(&mut self, event: Event) -> Result<(), crate::DeviceError> {
         self.calls += 1;
         let mut queues = Queues::new(&self.memory, &mut self.queues, &self.line);
-        self.device.handle(event, &mut queues)
+        let start = processor_time();
+        let result = self.device.handle(event, &mut queues);
+        self.busy += processor_time() - start;
+        result
     }
 
     /// Whether the device asks to be called.
@@ -144,6 +152,11 @@ impl Machine {
         moved
     }
 
+    /// Runs until the guest has all its packets back.
+    pub(super) fn settle(&mut self) {
+        self.run_until(|machine| machine.guest.tx_in_flight() == 0);
+    }
+
     /// Runs until `done` says so.
     pub(super) fn run_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
         let start = Instant::now();
@@ -181,6 +194,13 @@ impl Machine {
         server.set_nonblocking(true).unwrap();
         (server, id)
     }
+}
+
+/// What this thread has used of the processor.
+fn processor_time() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .unwrap()
+        .into()
 }
 
 /// A guest with its queues set up and no buffers offered.
