@@ -23,6 +23,7 @@ mod mmio;
 mod mptable;
 mod platform;
 mod ports;
+mod probe;
 mod vcpu;
 mod vm;
 
@@ -32,5 +33,6 @@ pub use exit::{Exit, RunError};
 pub use memory::MemoryError;
 pub use mmio::AttachError;
 pub use ports::POWER_OFF_PORT;
+pub use probe::{KvmFacts, NoPermission, ProbeError, Unusable, probe};
 pub use vcpu::VcpuError;
 pub use vm::{BuildError, Vm};

@@ -16,8 +16,9 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::exit::Exit;
 
-/// A write to this port powers the machine off. The guest's agent, being root, writes one byte
-/// through `/dev/port` or after `ioperm`; without ACPI Linux itself knows no way to say it.
+/// A write to this port powers the machine off. Without ACPI Linux itself knows no way to say so;
+/// a guest whose kernel gives root the ports (`CONFIG_DEVPORT`) writes one byte to `/dev/port`
+/// here. One without them resets, and tells the host by other means what it meant.
 pub const POWER_OFF_PORT: u16 = 0x604;
 
 /// COM1.
@@ -92,12 +93,12 @@ impl Console {
 
 impl Write for Console {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.file.is_none() || self.left == 0 {
-            return Ok(bytes.len());
-        }
         for byte in bytes {
+            if self.file.is_none() || self.left == 0 {
+                break;
+            }
             self.line.push(*byte);
-            self.left = self.left.saturating_sub(1);
+            self.left -= 1;
             if *byte == b'\n' || self.line.len() >= CONSOLE_LINE_BYTES || self.left == 0 {
                 self.finish_line();
             }

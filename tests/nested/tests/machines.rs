@@ -60,7 +60,24 @@ fn machines_run_on_hardware_virtualisation() {
         .copy("/machine", &built[0])
         .copy("/vmlinux", &kernel())
         .file("/inner.cpio", &initramfs)
-        .step(boot("boots_linux_until_it_resets", "1", "0", "").prints("exit: Reset"));
+        .step(
+            Step::new("finds_kvm_usable", &["/machine", "probe"])
+                .prints("KvmFacts")
+                .as_user(1000)
+                .shown(),
+        )
+        .step(boot("boots_linux_until_it_resets", "1", "0", "").prints("exit: Reset"))
+        .step(boot("boots_two_cpus", "2", "0", "dhow.do=cpus").prints("inner: cpus 2"))
+        .step(boot("reads_a_device", "2", "0", "dhow.do=random").prints("random dhowdhowdhowdhow"))
+        .step(boot("tells_a_panic_from_a_reset", "1", "0", "dhow.end=panic").prints("exit: Panic"))
+        .step(
+            boot("stops_a_guest_that_hangs", "2", "4000", "dhow.end=hang").prints("exit: Stopped"),
+        )
+        .step(
+            boot("runs_as_an_ordinary_user", "1", "0", "")
+                .as_user(1000)
+                .prints("exit: Reset"),
+        );
 
     let report = outer.run(LIMIT).unwrap();
 

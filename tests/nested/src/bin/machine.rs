@@ -1,7 +1,7 @@
 //! Boots one machine with `dhow-vmm` and says how it ended; the smallest user of that crate.
 //!
 //! `machine KERNEL INITRAMFS VCPUS STOP_AFTER_MS COMMAND_LINE` prints the guest's console, then
-//! `exit: REASON`. `STOP_AFTER_MS` of 0 waits for ever.
+//! `exit: REASON`. `STOP_AFTER_MS` of 0 waits for ever. `machine probe` tries KVM, as an engine does.
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -19,6 +19,8 @@ use vm_memory::Bytes as _;
 
 /// Memory of the inner guest.
 const MEMORY_BYTES: u64 = 256 << 20;
+/// How long KVM may take to prove itself.
+const PROBE_BUDGET: Duration = Duration::from_millis(200);
 /// What the random number device answers, over and over.
 const PATTERN: &[u8] = b"dhow";
 
@@ -31,6 +33,10 @@ fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let arguments: Vec<_> = std::env::args().skip(1).collect();
+    if arguments == ["probe"] {
+        println!("{:?}", dhow_vmm::probe(PROBE_BUDGET)?);
+        return Ok(());
+    }
     let [kernel, initramfs, vcpus, stop_after, command_line] = &arguments[..] else {
         anyhow::bail!("usage: machine KERNEL INITRAMFS VCPUS STOP_AFTER_MS COMMAND_LINE");
     };
