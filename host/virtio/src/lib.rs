@@ -5,9 +5,9 @@
 //! [`VirtioDevice::handle`]. Rule: nothing below this line may block, and every loop or allocation
 //! that the guest drives has a named bound.
 //!
-//! - [`device`]: the trait, its events and the queues handed to it
-//! - [`block`]: the read-only layer disk and the data disk
-//! - [`rng`]: entropy
+//! - [`device`] has the trait, its events and the queues handed to it
+//! - [`block`] has the read-only layer disk and the data disk
+//! - [`rng`] has the entropy source
 //!
 //! Unsafe code is confined to `span` (vectored file I/O on guest memory) and `rng` (`getrandom`).
 
