@@ -1,5 +1,6 @@
 //! The server against front-ends: the `vhost` crate's own, and hand-made ones that misbehave.
 
+#[cfg(test)]
 mod support;
 
 use std::io::Read;
@@ -15,6 +16,7 @@ use support::{FrontEnd, Machine, Serving, message, send, wait_readable};
 use vhost::VhostBackend;
 use vhost::vhost_user::VhostUserFrontend;
 use vhost::vhost_user::message::{VhostUserConfigFlags, VhostUserProtocolFeatures};
+use virtio_queue::QueueT;
 
 const GET_FEATURES: u32 = 1;
 const SET_MEM_TABLE: u32 = 5;
@@ -158,7 +160,10 @@ struct Diary(Arc<Mutex<Vec<String>>>);
 
 impl Diary {
     fn note(&self, entry: impl Into<String>) {
-        self.0.lock().unwrap().push(entry.into());
+        self.0
+            .lock()
+            .expect("no test panics with it")
+            .push(entry.into());
     }
 }
 
@@ -207,8 +212,6 @@ impl VirtioDevice for Diary {
     }
 }
 
-use virtio_queue::QueueT;
-
 #[test]
 fn a_device_is_reset_when_its_front_end_leaves_and_serves_the_next() {
     let diary = Arc::default();
@@ -254,7 +257,7 @@ fn a_device_that_gives_up_is_reset_and_left_alone() {
 
 /// Sends `bytes` as a new front-end and waits until the server hangs up on it.
 fn is_dropped(serving: &Serving, bytes: &[u8], files: &[BorrowedFd<'_>]) -> bool {
-    let mut socket = UnixStream::connect(serving.socket(0)).unwrap();
+    let mut socket = UnixStream::connect(serving.socket(0)).expect("the server listens");
     send(&socket, bytes, files);
     wait_readable(&socket);
     // A reset is as good an end as an end of file: it says that something was left unread.

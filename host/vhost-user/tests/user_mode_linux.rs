@@ -19,6 +19,9 @@ const SECOND_LAYER_OFFSET: u64 = 64 << 20;
 const LAYER_DISK_BYTES: u64 = 1 << 30;
 const DATA_DISK_BYTES: u64 = 256 << 20;
 
+/// What a helper that fails says beside the error.
+const REASON: &str = "the test's own set-up works";
+
 /// Seconds after which a guest that hangs is ended.
 const PATIENCE_SECONDS: &str = "60";
 
@@ -68,31 +71,39 @@ fn a_guest_uses_every_device_and_a_second_machine_finds_its_data() {
 /// Boots one machine and returns what it printed; the server must end with it.
 fn boot(folder: &Path, initramfs: &Path, layer: &Path, disk: &Path, task: &str) -> String {
     let sockets = folder.join(task);
-    fs::create_dir(&sockets).unwrap();
+    fs::create_dir(&sockets).expect(REASON);
     let (layers, map) = LayerDisk::new(LAYER_DISK_BYTES);
     for offset in [0, SECOND_LAYER_OFFSET] {
-        let file = File::open(layer).unwrap();
-        let length = file.metadata().unwrap().len();
+        let file = File::open(layer).expect(REASON);
+        let length = file.metadata().expect(REASON).len();
         assert_eq!(length % LAYER_ALIGNMENT_BYTES, 0);
-        map.map(offset, file, length).unwrap();
+        map.map(offset, file, length).expect(REASON);
     }
-    let disk = File::options().read(true).write(true).open(disk).unwrap();
+    let disk = File::options()
+        .read(true)
+        .write(true)
+        .open(disk)
+        .expect(REASON);
     let mut server = Server::new();
-    let listen = |name: &str| UnixListener::bind(sockets.join(name)).unwrap();
-    server.add(Box::new(layers), listen("layers")).unwrap();
+    let listen = |name: &str| UnixListener::bind(sockets.join(name)).expect(REASON);
     server
-        .add(Box::new(DataDisk::new(disk).unwrap()), listen("data"))
-        .unwrap();
-    server.add(Box::new(Rng::new()), listen("rng")).unwrap();
-    let (stopped, stop) = std::io::pipe().unwrap();
-    let serving = std::thread::spawn(move || server.run(stopped).unwrap());
+        .add(Box::new(layers), listen("layers"))
+        .expect(REASON);
+    server
+        .add(Box::new(DataDisk::new(disk).expect(REASON)), listen("data"))
+        .expect(REASON);
+    server
+        .add(Box::new(Rng::new()), listen("rng"))
+        .expect(REASON);
+    let (stopped, stop) = std::io::pipe().expect(REASON);
+    let serving = std::thread::spawn(move || server.run(stopped).expect(REASON));
 
     let output = linux(folder, &sockets, initramfs, task);
 
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     // Checked first: a server to which nobody ever connected would wait for ever.
     assert!(printed.contains("result: done"), "guest failed: {printed}");
-    assert_eq!(serving.join().unwrap(), Exit::HungUp);
+    assert_eq!(serving.join().expect(REASON), Exit::HungUp);
     drop(stop);
     printed
 }
@@ -121,7 +132,7 @@ fn linux(folder: &Path, sockets: &Path, initramfs: &Path, task: &str) -> Output 
         .env("TMPDIR", folder)
         .stdin(Stdio::null())
         .output()
-        .unwrap()
+        .expect(REASON)
 }
 
 /// What the guest's init printed, without the kernel's own lines.
@@ -148,7 +159,7 @@ fn kernel() -> PathBuf {
 
 fn initramfs(folder: &Path) -> PathBuf {
     let root = folder.join("root");
-    fs::create_dir(&root).unwrap();
+    fs::create_dir(&root).expect(REASON);
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest.c");
     let mut compile = Command::new("gcc");
     run(compile
@@ -168,9 +179,9 @@ fn initramfs(folder: &Path) -> PathBuf {
 /// An EROFS file that holds `hello` and 4 MiB of the letter x.
 fn layer(folder: &Path) -> PathBuf {
     let tree = folder.join("tree");
-    fs::create_dir(&tree).unwrap();
-    fs::write(tree.join("hello"), "hello\n").unwrap();
-    fs::write(tree.join("large"), vec![b'x'; 4 << 20]).unwrap();
+    fs::create_dir(&tree).expect(REASON);
+    fs::write(tree.join("hello"), "hello\n").expect(REASON);
+    fs::write(tree.join("large"), vec![b'x'; 4 << 20]).expect(REASON);
     let layer = folder.join("layer.erofs");
     run(Command::new("mkfs.erofs").arg(&layer).arg(&tree));
     layer

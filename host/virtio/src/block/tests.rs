@@ -20,9 +20,9 @@ const STATUS: u64 = 0x10_1000;
 const DATA: u64 = 0x20_0000;
 const UNTOUCHED: u8 = 0xff;
 
-const OK: u8 = VIRTIO_BLK_S_OK as u8;
-const IOERR: u8 = VIRTIO_BLK_S_IOERR as u8;
-const UNSUPP: u8 = VIRTIO_BLK_S_UNSUPP as u8;
+const OK: u8 = VIRTIO_BLK_S_OK.to_le_bytes()[0];
+const IOERR: u8 = VIRTIO_BLK_S_IOERR.to_le_bytes()[0];
+const UNSUPP: u8 = VIRTIO_BLK_S_UNSUPP.to_le_bytes()[0];
 
 /// Sends one request and returns its status.
 fn request(
