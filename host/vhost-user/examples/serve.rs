@@ -13,7 +13,10 @@ use dhow_virtio::rng::Rng;
 
 const LAYER_DISK_BYTES: u64 = 1 << 40;
 
-#[expect(clippy::print_stdout, reason = "an example reports to whoever tries it")]
+#[expect(
+    clippy::print_stdout,
+    reason = "an example reports to whoever tries it"
+)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
     let mut next = || arguments.next().ok_or("usage: serve FOLDER LAYER DATA");
@@ -27,10 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     server.add(Box::new(layers), UnixListener::bind(folder.join("layers"))?)?;
     server.add(Box::new(data), UnixListener::bind(folder.join("data"))?)?;
     for name in ["rng", "rng2"] {
-        server.add(
-            Box::new(Rng::new()),
-            UnixListener::bind(folder.join(name))?,
-        )?;
+        server.add(Box::new(Rng::new()), UnixListener::bind(folder.join(name))?)?;
     }
     let (never, _keep) = std::io::pipe()?;
     let exit = server.run(never)?;

@@ -35,6 +35,9 @@ pub(crate) enum MemoryError {
         #[source]
         source: io::Error,
     },
+    /// The file is shorter than the region: touching what lies beyond would kill the process.
+    #[error("memory region {index} ends beyond its file of {length} bytes")]
+    BeyondFile { index: usize, length: u64 },
     /// The descriptor cannot be mapped.
     #[error("failed to map memory region {index}")]
     Map {
@@ -135,12 +138,8 @@ impl Mappings {
             guest_address: region.guest_phys_addr,
             length: region.memory_size,
         };
-        let ends = [
-            region.user_addr,
-            region.guest_phys_addr,
-            region.mmap_offset,
-        ]
-        .map(|start| start.checked_add(window.length));
+        let ends = [region.user_addr, region.guest_phys_addr, region.mmap_offset]
+            .map(|start| start.checked_add(window.length));
         let length = usize::try_from(window.length).ok();
         let (Some(length @ 1..), true) = (length, ends.iter().all(Option::is_some)) else {
             return Err(MemoryError::Range { index });
@@ -162,6 +161,13 @@ impl Mappings {
         let metadata = file
             .metadata()
             .map_err(|source| MemoryError::Examine { index, source })?;
+        // The sum was checked before.
+        if metadata.len() < offset.saturating_add(length as u64) {
+            return Err(MemoryError::BeyondFile {
+                index,
+                length: metadata.len(),
+            });
+        }
         let key = MappingKey {
             device: metadata.dev(),
             inode: metadata.ino(),

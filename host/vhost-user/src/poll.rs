@@ -24,30 +24,30 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    const STOP: u64 = 0;
-    const LISTENER: u64 = 1;
-    const FRONT_END: u64 = 2;
-    const HOST: u64 = 3;
-    const KICK: u64 = 4;
+    const STOP: u8 = 0;
+    const LISTENER: u8 = 1;
+    const FRONT_END: u8 = 2;
+    const HOST: u8 = 3;
+    const KICK: u8 = 4;
 
-    /// Kind, device and queue, 16 bits each.
+    /// Kind, device and queue, packed into what epoll keeps for a descriptor.
     fn to_data(self) -> u64 {
-        let pack = |kind: u64, device: u16, queue: u16| {
-            kind << 32 | u64::from(device) << 16 | u64::from(queue)
+        let (kind, device, queue) = match self {
+            Self::Stop => (Self::STOP, 0, 0),
+            Self::Listener(device) => (Self::LISTENER, device, 0),
+            Self::FrontEnd(device) => (Self::FRONT_END, device, 0),
+            Self::Host(device) => (Self::HOST, device, 0),
+            Self::Kick { device, queue } => (Self::KICK, device, queue),
         };
-        match self {
-            Self::Stop => pack(Self::STOP, 0, 0),
-            Self::Listener(device) => pack(Self::LISTENER, device, 0),
-            Self::FrontEnd(device) => pack(Self::FRONT_END, device, 0),
-            Self::Host(device) => pack(Self::HOST, device, 0),
-            Self::Kick { device, queue } => pack(Self::KICK, device, queue),
-        }
+        let ([d0, d1], [q0, q1]) = (device.to_be_bytes(), queue.to_be_bytes());
+        u64::from_be_bytes([0, 0, 0, kind, d0, d1, q0, q1])
     }
 
     fn from_data(data: u64) -> Self {
-        let device = (data >> 16 & u64::from(u16::MAX)) as u16;
-        let queue = (data & u64::from(u16::MAX)) as u16;
-        match data >> 32 {
+        let [_, _, _, kind, d0, d1, q0, q1] = data.to_be_bytes();
+        let device = u16::from_be_bytes([d0, d1]);
+        let queue = u16::from_be_bytes([q0, q1]);
+        match kind {
             Self::STOP => Self::Stop,
             Self::LISTENER => Self::Listener(device),
             Self::FRONT_END => Self::FrontEnd(device),

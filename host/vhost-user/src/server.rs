@@ -68,11 +68,10 @@ impl Server {
         device: Box<dyn VirtioDevice>,
         socket: UnixListener,
     ) -> Result<(), ServeError> {
-        let number = u16::try_from(self.endpoints.len())
-            .map_err(|source| ServeError {
-                operation: "number another device",
-                source: io::Error::new(io::ErrorKind::QuotaExceeded, source),
-            })?;
+        let number = u16::try_from(self.endpoints.len()).map_err(|source| ServeError {
+            operation: "number another device",
+            source: io::Error::new(io::ErrorKind::QuotaExceeded, source),
+        })?;
         socket
             .set_nonblocking(true)
             .map_err(ServeError::because("prepare a device's socket"))?;
@@ -99,7 +98,8 @@ impl Server {
     /// [`ServeError`] where the operating system refuses to poll.
     pub fn run(&mut self, stop: impl AsFd) -> Result<Exit, ServeError> {
         let mut poll = Poll::new().map_err(ServeError::because("create an epoll"))?;
-        poll.add(stop, Source::Stop)
+        // By reference: an owned descriptor must stay open for as long as it is polled.
+        poll.add(&stop, Source::Stop)
             .map_err(ServeError::because("poll the stop descriptor"))?;
         for endpoint in &self.endpoints {
             endpoint.listen(&poll)?;

@@ -310,11 +310,7 @@ impl Session {
     }
 
     /// Starts and stops rings until each is in the state its set-up asks for.
-    fn update(
-        &mut self,
-        device: &mut dyn VirtioDevice,
-        poll: &Poll,
-    ) -> Result<(), SessionError> {
+    fn update(&mut self, device: &mut dyn VirtioDevice, poll: &Poll) -> Result<(), SessionError> {
         for position in 0..self.vrings.len() {
             let runs = self.queues[position].ready();
             match (runs, self.should_run(position)) {
@@ -383,14 +379,14 @@ impl Session {
         }
     }
 
-    fn get_config(
-        &self,
-        message: &Message,
-        device: &dyn VirtioDevice,
-    ) -> Result<(), SessionError> {
+    fn get_config(&self, message: &Message, device: &dyn VirtioDevice) -> Result<(), SessionError> {
         let request: VhostUserConfig = message.body()?;
         let (offset, size) = (request.offset, request.size);
-        check("configuration size", u64::from(size), in_config(offset, size))?;
+        check(
+            "configuration size",
+            u64::from(size),
+            in_config(offset, size),
+        )?;
         let mut bytes = vec![0; size as usize];
         device.read_config(u64::from(offset), &mut bytes);
         let parts = [request.as_slice(), &bytes];
@@ -412,9 +408,7 @@ impl Session {
 
 /// Everything a front-end may acknowledge.
 fn offered_features(device: &dyn VirtioDevice) -> u64 {
-    device.features()
-        | 1 << VIRTIO_F_VERSION_1
-        | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits()
+    device.features() | 1 << VIRTIO_F_VERSION_1 | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits()
 }
 
 fn protocol_features(device: &dyn VirtioDevice) -> VhostUserProtocolFeatures {
@@ -433,8 +427,14 @@ fn set_config(message: &Message, device: &mut dyn VirtioDevice) -> Result<(), Se
     let request: VhostUserConfig = message.body()?;
     let (offset, size) = (request.offset, request.size);
     let bytes = &message.payload[size_of::<VhostUserConfig>()..];
-    let bytes = usize::try_from(size).ok().and_then(|size| bytes.get(..size));
-    check("configuration size", u64::from(size), in_config(offset, size) && bytes.is_some())?;
+    let bytes = usize::try_from(size)
+        .ok()
+        .and_then(|size| bytes.get(..size));
+    check(
+        "configuration size",
+        u64::from(size),
+        in_config(offset, size) && bytes.is_some(),
+    )?;
     device.write_config(u64::from(offset), bytes.unwrap_or_default());
     Ok(())
 }

@@ -9,6 +9,8 @@
 //! - [`block`]: the read-only layer disk and the data disk
 //! - [`rng`]: entropy
 //! - [`vsock`]: streams between programs in the guest and unix sockets on the host
+//!
+//! Unsafe code is confined to `span` (vectored file I/O on guest memory) and `rng` (`getrandom`).
 
 pub mod block;
 pub mod device;

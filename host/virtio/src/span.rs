@@ -76,7 +76,11 @@ impl Chain {
             });
         }
         // The iterator ends without a word at a bad index, a loop or an unreadable table.
-        if unfinished { Err(MalformedChain) } else { Ok(()) }
+        if unfinished {
+            Err(MalformedChain)
+        } else {
+            Ok(())
+        }
     }
 
     /// What the guest wrote for the device, and where the device may write.

@@ -77,7 +77,8 @@ impl<B: Backing> Disk<B> {
         }
         let (mut source, mut target) = self.chain.spans(memory);
         let Some(status_address) = target.split_last() else {
-            self.faults.note(&RequestError::Invalid("no room for a status"));
+            self.faults
+                .note(&RequestError::Invalid("no room for a status"));
             return 0;
         };
         let capacity = target.length();
@@ -215,8 +216,9 @@ impl<B: Backing> VirtioDevice for Disk<B> {
     }
 
     fn features(&self) -> u64 {
-        let always =
-            (1 << VIRTIO_BLK_F_SEG_MAX) | (1 << VIRTIO_BLK_F_BLK_SIZE) | (1 << VIRTIO_BLK_F_TOPOLOGY);
+        let always = (1 << VIRTIO_BLK_F_SEG_MAX)
+            | (1 << VIRTIO_BLK_F_BLK_SIZE)
+            | (1 << VIRTIO_BLK_F_TOPOLOGY);
         let by_backing = match self.backing.limits() {
             Limits::ReadOnly => 1 << VIRTIO_BLK_F_RO,
             Limits::Writable => {

@@ -141,10 +141,7 @@ impl LayerMap {
             });
         }
         let capacity = self.capacity_bytes;
-        if offset
-            .checked_add(length)
-            .is_none_or(|end| end > capacity)
-        {
+        if offset.checked_add(length).is_none_or(|end| end > capacity) {
             return Err(MapError::BeyondCapacity {
                 offset,
                 length,
@@ -176,9 +173,7 @@ impl LayerMap {
         let before = index.checked_sub(1).and_then(|index| layers.get(index));
         let overlapping = before
             .filter(|before| before.end() > layer.offset)
-            .or(layers
-                .get(index)
-                .filter(|after| after.offset < layer.end()));
+            .or(layers.get(index).filter(|after| after.offset < layer.end()));
         if let Some(other) = overlapping {
             return Err(MapError::Overlap {
                 offset: layer.offset,
