@@ -12,14 +12,21 @@ use dhow_image::{ImageStore, ImportOptions};
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (root, command) = arguments.split_first().ok_or("usage: image-store ROOT COMMAND …")?;
+    let (root, command) = arguments
+        .split_first()
+        .ok_or("usage: image-store ROOT COMMAND …")?;
     let store = ImageStore::open(Path::new(root)).map_err(chain)?;
     match command {
         ["load", path] if Path::new(path).is_dir() => {
-            let loaded = store.load_layout(Path::new(path), &mut |_| ()).map_err(chain)?;
+            let loaded = store
+                .load_layout(Path::new(path), &mut |_| ())
+                .map_err(chain)?;
             println!("{loaded:#?}");
         }
-        ["load", path] => println!("{:#?}", store.load(open(path)?, &mut |_| ()).map_err(chain)?),
+        ["load", path] => println!(
+            "{:#?}",
+            store.load(open(path)?, &mut |_| ()).map_err(chain)?
+        ),
         ["list"] => println!("{:#?}", store.list()?),
         ["resolve", text] => println!("{:#?}", store.resolve(text).map_err(chain)?),
         ["rm", text] => println!("{:?}", store.remove(text, false, &|_| None).map_err(chain)?),
@@ -34,7 +41,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn open(path: &str) -> Result<Box<dyn Read>, Box<dyn Error>> {
-    if path == "-" { Ok(Box::new(stdin().lock())) } else { Ok(Box::new(File::open(path)?)) }
+    if path == "-" {
+        Ok(Box::new(stdin().lock()))
+    } else {
+        Ok(Box::new(File::open(path)?))
+    }
 }
 
 /// The error and all its causes on one line.
