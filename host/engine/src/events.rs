@@ -159,13 +159,12 @@ fn matches(event: &Event, filters: &Filters) -> bool {
     let attribute = |key: &str| event.attributes.get(key).map_or("", String::as_str);
     let is_about = |kind: EventKind, wanted: &str| {
         event.kind == kind
-            && (event.actor.starts_with(wanted) || attribute("name") == wanted.trim_start_matches('/'))
+            && (event.actor.starts_with(wanted)
+                || attribute("name") == wanted.trim_start_matches('/'))
     };
     filters.all_of(|key, value| match key {
         "type" => event.kind.name() == value,
-        "event" => {
-            event.action == value || event.action.split(':').next() == Some(value)
-        }
+        "event" => event.action == value || event.action.split(':').next() == Some(value),
         "container" => is_about(EventKind::Container, value),
         "image" => {
             is_about(EventKind::Image, value)

@@ -109,7 +109,10 @@ mod tests {
         let set = Filters::parse(r#"{"status":{"created":true,"exited":true}}"#).unwrap();
 
         assert_eq!(list.values("status").count(), 2);
-        assert_eq!(set.values("status").collect::<Vec<_>>(), ["created", "exited"]);
+        assert_eq!(
+            set.values("status").collect::<Vec<_>>(),
+            ["created", "exited"]
+        );
     }
 
     #[test]

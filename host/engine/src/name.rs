@@ -50,7 +50,9 @@ impl TryFrom<String> for ContainerName {
     fn try_from(text: String) -> Result<Self, NameError> {
         let text = text.strip_prefix('/').map_or(text.clone(), str::to_owned);
         let mut bytes = text.bytes();
-        let starts_well = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let starts_well = bytes
+            .next()
+            .is_some_and(|byte| byte.is_ascii_alphanumeric());
         let goes_on_well =
             bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'));
         if starts_well && goes_on_well && (2..=MAX_NAME_BYTES).contains(&text.len()) {
@@ -86,11 +88,46 @@ const ADJECTIVES: [&str; 48] = [
 
 /// Sailors, shipwrights and hydrographers: a dhow is a boat.
 const SURNAMES: [&str; 40] = [
-    "ballard", "barents", "beaufort", "bering", "blyth", "bowditch", "cabot", "chichester",
-    "cook", "cortereal", "cousteau", "dampier", "davis", "earhart", "earle", "fitzroy", "flinders",
-    "franklin", "harrison", "heyerdahl", "hudson", "humboldt", "knoxjohnston", "laperouse",
-    "magellan", "majid", "maury", "mercator", "nansen", "noonan", "piccard", "polynesia", "ross",
-    "scoresby", "slocum", "tabarly", "tasman", "tharp", "vancouver", "zheng",
+    "ballard",
+    "barents",
+    "beaufort",
+    "bering",
+    "blyth",
+    "bowditch",
+    "cabot",
+    "chichester",
+    "cook",
+    "cortereal",
+    "cousteau",
+    "dampier",
+    "davis",
+    "earhart",
+    "earle",
+    "fitzroy",
+    "flinders",
+    "franklin",
+    "harrison",
+    "heyerdahl",
+    "hudson",
+    "humboldt",
+    "knoxjohnston",
+    "laperouse",
+    "magellan",
+    "majid",
+    "maury",
+    "mercator",
+    "nansen",
+    "noonan",
+    "piccard",
+    "polynesia",
+    "ross",
+    "scoresby",
+    "slocum",
+    "tabarly",
+    "tasman",
+    "tharp",
+    "vancouver",
+    "zheng",
 ];
 
 #[cfg(test)]

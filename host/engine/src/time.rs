@@ -125,11 +125,9 @@ fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     if !valid {
         return None;
     }
-    let seconds = days_from_civil(year, month, day) * SECONDS_PER_DAY
-        + hour * 3600
-        + minute * 60
-        + second
-        - offset;
+    let seconds =
+        days_from_civil(year, month, day) * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second
+            - offset;
     Some(Timestamp(
         seconds
             .checked_mul(NANOSECONDS_PER_SECOND)?

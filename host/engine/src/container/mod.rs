@@ -100,6 +100,15 @@ impl Container {
         self.status.subscribe()
     }
 
+    /// Waits for a status that will do.
+    pub(crate) async fn until(&self, will_do: impl FnMut(&Status) -> bool) -> Status {
+        let mut status = self.status.subscribe();
+        match status.wait_for(will_do).await {
+            Ok(status) => status.clone(),
+            Err(_) => unreachable!("self holds the sender"),
+        }
+    }
+
     /// Changes the phase, and writes that down.
     pub(crate) fn change(&self, change: Change) -> Result<Status, Forbidden> {
         let mut outcome = Err(Forbidden { from: "unknown" });

@@ -6,9 +6,9 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::Container;
 use super::record::{Record, RecordError};
 use super::status::{Change, KILLED_EXIT_CODE};
-use super::Container;
 use crate::class::{Classified, ErrorClass};
 use crate::id::Id;
 use crate::name::ContainerName;
@@ -111,7 +111,11 @@ impl Registry {
     }
 
     /// Gives a container another name that nobody has.
-    pub(crate) fn rename(&self, container: &Container, name: ContainerName) -> Result<(), NameTaken> {
+    pub(crate) fn rename(
+        &self,
+        container: &Container,
+        name: ContainerName,
+    ) -> Result<(), NameTaken> {
         let containers = self.locked();
         name_is_free(&containers, &name)?;
         container.set_name(name);

@@ -73,7 +73,10 @@ pub(crate) struct LogSource {
 }
 
 /// Starts reading; entries come through the receiver until the log ends or the receiver is dropped.
-pub(crate) fn read(source: LogSource, options: LogOptions) -> mpsc::Receiver<Result<LogEntry, ReadLogError>> {
+pub(crate) fn read(
+    source: LogSource,
+    options: LogOptions,
+) -> mpsc::Receiver<Result<LogEntry, ReadLogError>> {
     let (sender, receiver) = mpsc::channel(READ_AHEAD_ENTRIES);
     tokio::spawn(async move {
         let path = source.path.clone();

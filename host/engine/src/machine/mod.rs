@@ -90,6 +90,15 @@ struct Shared {
     leftovers: Leftovers,
 }
 
+/// Who may be cut off by a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Users {
+    /// Nobody: it is stopped only if nobody uses it.
+    None,
+    /// Everybody: it was asked for.
+    Ignored,
+}
+
 /// The right to use the machine; it is not stopped for idleness meanwhile.
 #[derive(Debug)]
 pub(crate) struct Lease {
@@ -132,7 +141,12 @@ impl Supervisor {
         loop {
             let now = phase.borrow_and_update().clone();
             match now {
-                Phase::Up(guest) => return Ok(self.lease(guest)),
+                Phase::Up(guest) => {
+                    if let Some(lease) = self.lease(guest) {
+                        return Ok(lease);
+                    }
+                    continue;
+                }
                 Phase::Down(Some(error)) if waited => return Err(error),
                 Phase::Down(_) => {
                     self.begin_boot();
@@ -151,7 +165,7 @@ impl Supervisor {
     pub(crate) fn running(&self) -> Option<Lease> {
         let phase = self.0.phase.borrow().clone();
         match phase {
-            Phase::Up(guest) => Some(self.lease(guest)),
+            Phase::Up(guest) => self.lease(guest),
             _ => None,
         }
     }
@@ -184,8 +198,10 @@ impl Supervisor {
             match now {
                 Phase::Down(_) => return Ok(()),
                 Phase::Up(guest) => {
-                    if let Some(stopping) = self.begin_stop(guest) {
-                        let stopped = stopping.await.map_err(|error| -> MachineFailure { error.into() });
+                    if let Some(stopping) = self.begin_stop(guest, Users::Ignored) {
+                        let stopped = stopping
+                            .await
+                            .map_err(|error| -> MachineFailure { error.into() });
                         return stopped.and_then(|result| result).map_err(StopMachineError);
                     }
                     continue;
@@ -196,12 +212,16 @@ impl Supervisor {
         }
     }
 
-    fn lease(&self, guest: Arc<dyn Guest>) -> Lease {
+    /// Counts first and looks again afterwards: whoever stops an idle machine looks at the count
+    /// while it holds the phase, so one of the two sees the other.
+    fn lease(&self, guest: Arc<dyn Guest>) -> Option<Lease> {
         self.0.leases.fetch_add(1, Ordering::AcqRel);
-        Lease {
+        let lease = Lease {
             guest,
             shared: Arc::clone(&self.0),
-        }
+        };
+        let still_up = matches!(&*self.0.phase.borrow(), Phase::Up(_));
+        still_up.then_some(lease)
     }
 
     fn begin_boot(&self) {
@@ -255,13 +275,11 @@ impl Supervisor {
                 }
                 _ = idle.changed() => {}
                 () = idled => {
-                    if self.0.leases.load(Ordering::Acquire) == 0 {
+                    let stopping = self.begin_stop(Arc::clone(&guest), Users::None);
+                    if stopping.is_some() {
                         tracing::info!("stopping the idle machine");
-                        let _being_stopped = self.begin_stop(Arc::clone(&guest));
+                        return;
                     }
-                    let reason = guest.ended().await;
-                    self.note_end(&guest, reason);
-                    return;
                 }
             }
         }
@@ -285,13 +303,16 @@ impl Supervisor {
     fn begin_stop(
         &self,
         guest: Arc<dyn Guest>,
+        users: Users,
     ) -> Option<tokio::task::JoinHandle<Result<(), MachineFailure>>> {
         let claimed = self.0.phase.send_if_modified(|phase| {
             let up = matches!(phase, Phase::Up(current) if Arc::ptr_eq(current, &guest));
-            if up {
+            let used = self.0.leases.load(Ordering::Acquire) > 0;
+            let stop = up && (users == Users::Ignored || !used);
+            if stop {
                 *phase = Phase::Stopping;
             }
-            up
+            stop
         });
         let supervisor = self.clone();
         claimed.then(|| {

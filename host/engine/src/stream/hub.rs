@@ -174,7 +174,7 @@ impl Hub {
         let mut audience = self.audience.subscribe();
         let stalls_others = async {
             // The sender lives in self: waiting cannot fail.
-            let _shared = audience.wait_for(|now| now.shares_the_wait()).await;
+            drop(audience.wait_for(|now| now.shares_the_wait()).await);
             tokio::time::sleep(STALL_LIMIT).await;
         };
         tokio::select! {

@@ -46,10 +46,7 @@ impl InputSender {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.0
-            .send(Input::Bytes(bytes))
-            .await
-            .or(Err(InputClosed))
+        self.0.send(Input::Bytes(bytes)).await.or(Err(InputClosed))
     }
 
     /// Ends the input.

@@ -75,7 +75,10 @@ async fn read_frames(
             }
         }
         buffer.reserve(READ_BYTES);
-        let count = reader.read_buf(&mut buffer).await.map_err(PumpError::Lost)?;
+        let count = reader
+            .read_buf(&mut buffer)
+            .await
+            .map_err(PumpError::Lost)?;
         if count == 0 {
             return Err(PumpError::Lost(io::ErrorKind::UnexpectedEof.into()));
         }
