@@ -1,0 +1,172 @@
+//! Images as the verbs need them.
+//!
+//! `dhow_image`'s store implements [`ImageLibrary`] in [`store`]. Its calls block, so the verbs make
+//! them on blocking threads.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io::Read;
+use std::path::PathBuf;
+
+use oci_spec::image::ImageConfiguration;
+
+use crate::class::{Classified, ErrorClass};
+use crate::guest::MachineFailure;
+
+/// An image that is here whole.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// `sha256:…` of its configuration.
+    pub id: String,
+    /// Its configuration.
+    pub config: ImageConfiguration,
+    /// Its configuration as stored.
+    pub config_json: String,
+    /// Files of its layers, lowest first.
+    pub layers: Vec<ImageLayer>,
+    /// `name:tag` references to it.
+    pub repo_tags: Vec<String>,
+}
+
+/// One layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageLayer {
+    /// `sha256:…` of its uncompressed tar.
+    pub diff_id: String,
+    /// Its EROFS file.
+    pub path: PathBuf,
+    /// Bytes of that file.
+    pub size: u64,
+}
+
+impl Image {
+    /// Bytes of all layers.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.size).sum()
+    }
+
+    /// The labels of its configuration.
+    #[must_use]
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let labels = self
+            .config
+            .config()
+            .as_ref()
+            .and_then(|config| config.labels().clone());
+        labels.unwrap_or_default().into_iter().collect()
+    }
+}
+
+/// Why an image operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// No such image.
+    #[error("No such image: {0}")]
+    NotFound(String),
+    /// The reference or the data is wrong.
+    #[error("invalid image request")]
+    Invalid(#[source] MachineFailure),
+    /// It is in use.
+    #[error("conflict: {0}")]
+    Conflict(String),
+    /// The store failed.
+    #[error("the image store failed")]
+    Store(#[source] MachineFailure),
+}
+
+impl Classified for ImageError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::NotFound(_) => ErrorClass::NotFound,
+            Self::Invalid(_) => ErrorClass::InvalidParameter,
+            Self::Conflict(_) => ErrorClass::Conflict,
+            Self::Store(_) => ErrorClass::Internal,
+        }
+    }
+}
+
+/// What came of removing an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemovedImage {
+    /// This reference is gone.
+    Untagged(String),
+    /// This image or layer is gone.
+    Deleted(String),
+}
+
+/// How a load goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoadProgress {
+    /// A layer is being read.
+    Layer {
+        /// Its id, shortened.
+        id: String,
+        /// Bytes read.
+        current: u64,
+        /// Bytes in all, where known.
+        total: Option<u64>,
+    },
+    /// An image is complete: its reference, or its id where it has none.
+    Loaded(String),
+}
+
+/// What `import` makes of a root file system's tar.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportOptions {
+    /// `name[:tag]`, or empty.
+    pub reference: String,
+    /// The image's history comment.
+    pub message: String,
+    /// Dockerfile instructions that set its configuration.
+    pub changes: Vec<String>,
+}
+
+/// All images of a home. Every call may block.
+pub trait ImageLibrary: Debug + Send + Sync {
+    /// The image of a reference, an id or the beginning of one.
+    ///
+    /// # Errors
+    /// [`ImageError::NotFound`] where there is none.
+    fn resolve(&self, reference: &str) -> Result<Image, ImageError>;
+
+    /// Every image.
+    ///
+    /// # Errors
+    /// [`ImageError::Store`].
+    fn list(&self) -> Result<Vec<Image>, ImageError>;
+
+    /// Reads an archive.
+    ///
+    /// # Errors
+    /// [`ImageError::Invalid`] where the archive is broken.
+    fn load(
+        &self,
+        archive: &mut dyn Read,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<(), ImageError>;
+
+    /// Makes an image of a root file system's tar; returns its id.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    fn import(&self, tar: &mut dyn Read, options: &ImportOptions) -> Result<String, ImageError>;
+
+    /// Gives an image a further reference.
+    ///
+    /// # Errors
+    /// [`ImageError`].
+    fn tag(&self, source: &str, target: &str) -> Result<(), ImageError>;
+
+    /// Removes a reference, and the image with its last one. `in_use` tells whether a container
+    /// needs an image id.
+    ///
+    /// # Errors
+    /// [`ImageError::Conflict`] where it is in use and not forced.
+    fn remove(
+        &self,
+        reference: &str,
+        force: bool,
+        in_use: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<RemovedImage>, ImageError>;
+}
