@@ -27,6 +27,12 @@ const MAX_PACKETS_PER_CALL: usize = 256;
 /// [`COMPLETION_DELAY`]. A full ring is always more than this part.
 const COMPLETION_PART: u16 = 4;
 
+/// Bytes of packets the guest may wait to get back: half of what one connection may send.
+///
+/// A large packet may take 18 descriptors of a guest that does without indirect ones: the ring must
+/// not be full of packets it is not told of.
+const COMPLETION_BYTES: usize = 128 * 1024;
+
 /// How long the guest waits at most to get its packets back.
 const COMPLETION_DELAY: Duration = Duration::from_millis(20);
 
@@ -77,7 +83,7 @@ impl Vsock {
         }
         let bound = usize::from(queue.size() / COMPLETION_PART);
         self.completions.waiting += MAX_PACKETS_PER_CALL - left;
-        if self.completions.waiting > bound {
+        if self.completions.waiting > bound || self.completions.bytes > COMPLETION_BYTES {
             return self.signal_completions(queues);
         }
         if self.completions.waiting > 0 && self.completions.deadline.is_none() {
@@ -97,6 +103,7 @@ impl Vsock {
             return Ok(());
         }
         self.completions.waiting = 0;
+        self.completions.bytes = 0;
         let deadline = &mut self.completions.deadline;
         self.deadlines.clear(deadline, Token::Completions);
         queues.notify(TRANSMIT_QUEUE)
@@ -114,6 +121,7 @@ impl Vsock {
         if gathered.is_err() {
             return self.counters.bad_buffer("packet outside guest memory");
         }
+        self.completions.bytes += guest_slices::total(slices);
         let mut bytes = [0; HEADER_BYTES];
         let Ok(payload) = guest_slices::take_front(slices, &mut bytes) else {
             return self.counters.bad_buffer("packet shorter than its header");

@@ -145,6 +145,7 @@ struct PendingReset {
 #[derive(Debug, Default)]
 struct Completions {
     waiting: usize,
+    bytes: usize,
     deadline: Option<Instant>,
     /// The deadline came.
     overdue: bool,

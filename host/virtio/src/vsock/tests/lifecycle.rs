@@ -249,6 +249,45 @@ fn a_reset_of_the_guest_ends_the_client() {
 }
 
 #[test]
+fn a_reset_in_the_midst_of_a_transfer_leaves_nothing_behind() {
+    let mut machine = Machine::new();
+    let (mut client, id) = machine.dialled(80);
+    machine.run_until(|machine| {
+        let written = write_some(&mut client, &[1; 64 * 1024]);
+        let sent = machine.guest.send(id, &[2; 64 * 1024]);
+        machine.turn();
+        written == 0 && sent == 0
+    });
+
+    machine.guest.reset(id);
+    machine.run();
+    drop(client);
+    machine.run();
+
+    assert_eq!(machine.device.connections(), 0);
+    let (mut next, id) = machine.dialled(80);
+    write_some(&mut next, b"next");
+    machine.run();
+    assert_eq!(machine.guest.receive(id, 10), b"next");
+}
+
+#[test]
+fn a_client_that_dies_in_the_midst_of_a_transfer_resets_the_guest() {
+    let mut machine = Machine::new();
+    let (client, id) = machine.dialled(80);
+    machine.guest.send(id, &[2; 100 * 1024]);
+    machine.run();
+
+    // Closed with bytes unread: a unix socket tells the other end of a broken connection.
+    drop(client);
+    machine.run();
+
+    assert_eq!(machine.guest.sockets[id].state, State::Reset);
+    assert_eq!(machine.device.connections(), 0);
+    assert_eq!(machine.device.counters().bad_packets, 0);
+}
+
+#[test]
 fn bytes_the_reader_has_not_taken_outlive_the_guests_socket() {
     let mut machine = Machine::new();
     let (mut client, id) = machine.dialled(80);

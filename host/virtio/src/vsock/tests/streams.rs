@@ -265,6 +265,19 @@ fn a_request_and_its_answer_cost_one_interrupt() {
 }
 
 #[test]
+fn large_packets_are_given_back_at_once() {
+    let mut machine = Machine::new();
+    let (_client, id) = machine.dialled(80);
+    machine.settle();
+
+    machine.guest.send(id, &[1; 192 * 1024]);
+    machine.handle(crate::Event::Queue(1));
+    machine.guest.interrupt();
+
+    assert_eq!(machine.guest.tx_in_flight(), 0);
+}
+
+#[test]
 fn an_idle_guest_gets_its_packets_back_in_the_end() {
     let mut machine = Machine::new();
     let (_client, id) = machine.dialled(80);
