@@ -26,6 +26,8 @@ pub struct Image {
     pub layers: Vec<ImageLayer>,
     /// `name:tag` references to it.
     pub repo_tags: Vec<String>,
+    /// `name@digest` references to it.
+    pub repo_digests: Vec<String>,
 }
 
 /// One layer.
@@ -158,7 +160,7 @@ pub trait ImageLibrary: Debug + Send + Sync {
     /// [`ImageError`].
     fn tag(&self, source: &str, target: &str) -> Result<(), ImageError>;
 
-    /// Removes a reference, and the image with its last one. `in_use` tells whether a container
+    /// Removes a reference, and the image with its last one. `in_use` tells, in words, who
     /// needs an image id.
     ///
     /// # Errors
@@ -167,6 +169,6 @@ pub trait ImageLibrary: Debug + Send + Sync {
         &self,
         reference: &str,
         force: bool,
-        in_use: &dyn Fn(&str) -> bool,
+        in_use: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Vec<RemovedImage>, ImageError>;
 }

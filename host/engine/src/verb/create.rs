@@ -246,6 +246,7 @@ mod tests {
             config_json,
             layers: Vec::new(),
             repo_tags: Vec::new(),
+            repo_digests: Vec::new(),
         }
     }
 

@@ -99,9 +99,11 @@ impl Engine {
         let removed = blocking(move || {
             images.remove(&reference, force, &|id| {
                 let containers = engine.containers().all();
-                containers
+                let user = containers
                     .iter()
-                    .any(|container| container.record().image_id == id)
+                    .find(|container| container.record().image_id == id)?;
+                let state = user.status().phase.name();
+                Some(format!("{state} container {}", user.id().short()))
             })
         })
         .await?;
