@@ -86,6 +86,12 @@ impl Client {
         self.exchange_json(method, target, None).await
     }
 
+    /// A call whose answer is JSON that is to be shown as it came.
+    pub(super) async fn fetch_text(&self, target: &Target) -> Result<String, ClientError> {
+        let bytes = self.whole(Method::GET, target, None).await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// A call with a JSON body whose answer is JSON.
     pub(super) async fn submit<T: DeserializeOwned>(
         &self,

@@ -1,13 +1,12 @@
 //! Containers: create, start, attach, wait and everything else done to one.
 
 use hyper::Method;
-use serde_json::Value;
 
-use super::ContainerCreateBody;
 use super::connection::{Client, full};
 use super::error::ClientError;
 use super::hijack::Hijacked;
-use super::models::{ContainerExit, ContainerSummary, CreatedContainer, TopReply};
+use super::models::{ContainerExit, ContainerFacts, ContainerSummary, CreatedContainer, TopReply};
+use super::request::ContainerCreateBody;
 use super::streamed::StreamedBody;
 use super::target::Target;
 
@@ -167,12 +166,21 @@ impl Client {
         self.fetch(Method::GET, &target).await
     }
 
-    /// Everything about a container.
+    /// What a verb must know about a container before it can do its work.
     ///
     /// # Errors
     /// When there is no such container.
-    pub async fn inspect_container(&self, id: &str, size: bool) -> Result<Value, ClientError> {
-        self.fetch(Method::GET, &container(id, "json").flag("size", size))
+    pub async fn container_facts(&self, id: &str) -> Result<ContainerFacts, ClientError> {
+        self.fetch(Method::GET, &container(id, "json")).await
+    }
+
+    /// Everything about a container, as the JSON the daemon wrote: the order of fields is part of
+    /// what people expect to see.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub async fn inspect_container(&self, id: &str, size: bool) -> Result<String, ClientError> {
+        self.fetch_text(&container(id, "json").flag("size", size))
             .await
     }
 

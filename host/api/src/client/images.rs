@@ -2,7 +2,6 @@
 
 use http_body_util::BodyExt;
 use hyper::Method;
-use serde_json::Value;
 
 use super::connection::{Client, full};
 use super::error::ClientError;
@@ -45,12 +44,12 @@ impl Client {
         self.fetch(Method::GET, &target).await
     }
 
-    /// Everything about an image.
+    /// Everything about an image, as the JSON the daemon wrote.
     ///
     /// # Errors
     /// When there is no such image.
-    pub async fn inspect_image(&self, name: &str) -> Result<Value, ClientError> {
-        self.fetch(Method::GET, &Target::of(&["images", name, "json"]))
+    pub async fn inspect_image(&self, name: &str) -> Result<String, ClientError> {
+        self.fetch_text(&Target::of(&["images", name, "json"]))
             .await
     }
 

@@ -30,15 +30,21 @@ pub use frames::{Channel, FrameDecoder, FrameError};
 pub use hijack::{Hijacked, HijackedReader};
 pub use images::ImportOptions;
 pub use models::{
-    ContainerExit, ContainerSummary, CreatedContainer, Event, EventActor, ExecState, ImageSummary,
-    PortBinding, Progress, ProgressError, RemovedImage, TopReply,
+    ContainerConfigFacts, ContainerExit, ContainerFacts, ContainerHostFacts, ContainerStateFacts,
+    ContainerSummary, CreatedContainer, Event, EventActor, ExecState, ExitError, HostAddress,
+    ImageSummary, NetworkFacts, PortBinding, Progress, ProgressError, RemovedImage, TopReply,
 };
 pub use streamed::StreamedBody;
 pub use target::Target;
 pub use upload::Upload;
 
 /// Models of requests, as Docker's own description of the API has them.
-pub use bollard_stubs::models::{ContainerCreateBody, HostConfig};
+pub mod request {
+    pub use bollard_stubs::models::{
+        ContainerCreateBody, HostConfig, Mount, MountTmpfsOptions, MountType, PortBinding,
+        ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    };
+}
 
 #[cfg(test)]
 mod tests;

@@ -61,6 +61,69 @@ pub struct ContainerSummary {
     pub size_root_fs: Option<i64>,
 }
 
+/// What verbs need of `containers/{id}/json`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ContainerFacts {
+    /// Full id.
+    pub id: String,
+    /// Whether it runs.
+    pub state: ContainerStateFacts,
+    /// How it was configured.
+    pub config: ContainerConfigFacts,
+    /// How the host treats it.
+    pub host_config: ContainerHostFacts,
+    /// Where it is reached.
+    pub network_settings: NetworkFacts,
+}
+
+/// Whether a container runs.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ContainerStateFacts {
+    /// It runs, or is paused.
+    pub running: bool,
+    /// It is frozen.
+    pub paused: bool,
+}
+
+/// How a container's streams were set up.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ContainerConfigFacts {
+    /// It has a terminal.
+    pub tty: bool,
+    /// It takes input.
+    pub open_stdin: bool,
+}
+
+/// What happens to a container when it stops.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ContainerHostFacts {
+    /// It is removed.
+    pub auto_remove: bool,
+}
+
+/// Where a container is reached.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NetworkFacts {
+    /// By container port, such as `80/tcp`; `null` when exposed and not published.
+    #[serde(deserialize_with = "or_default")]
+    pub ports: BTreeMap<String, Option<Vec<HostAddress>>>,
+}
+
+/// An address on the host.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct HostAddress {
+    /// Address.
+    pub host_ip: String,
+    /// Port.
+    pub host_port: String,
+}
+
 /// A port of a container and, if published, where it is reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(default)]

@@ -1,0 +1,3 @@
+//! The hidden faces of the program: what it is when another dhow has started it.
+
+pub(crate) mod daemon;
