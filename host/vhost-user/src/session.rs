@@ -30,8 +30,9 @@ const VRING_INDEX_MASK: u64 = 0xff;
 const VRING_NO_DESCRIPTOR: u64 = 1 << 8;
 
 /// Every ring may be this long, whatever its device asked for: vhost-user has no message that says
-/// how long a ring may be, and User Mode Linux always takes 256 (`MAX_SUPPORTED_QUEUE_SIZE`).
-const LEAST_MAXIMUM_SIZE: u16 = 256;
+/// how long a ring may be. User Mode Linux always takes 256 (`MAX_SUPPORTED_QUEUE_SIZE`), a guest on
+/// QEMU's virtio-mmio 1024 (`VIRTQUEUE_MAX_SIZE`).
+const LEAST_MAXIMUM_SIZE: u16 = 1024;
 
 /// Why a session ends.
 #[derive(Debug, thiserror::Error)]
