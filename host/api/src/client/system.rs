@@ -87,4 +87,13 @@ impl Client {
         let target = Target::outside_the_api(&[OWN_SEGMENT, "machine"]).flag("force", force);
         self.command(Method::DELETE, &target).await
     }
+
+    /// Stops every container, the machine and the daemon. Answered before it leaves.
+    ///
+    /// # Errors
+    /// 404 from a daemon that is not ours.
+    pub async fn daemon_stop(&self) -> Result<(), ClientError> {
+        let target = Target::outside_the_api(&[OWN_SEGMENT, "daemon", "stop"]);
+        self.command(Method::POST, &target).await
+    }
 }
