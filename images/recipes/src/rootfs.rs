@@ -41,8 +41,8 @@ pub(crate) struct Node {
 #[derive(Debug, Default)]
 pub(crate) struct Rootfs {
     nodes: BTreeMap<Vec<u8>, Node>,
-    /// No entry is older than this when [`Rootfs::newest`] is asked.
-    epoch: u64,
+    /// The newest time of all entries there ever were.
+    newest: u64,
 }
 
 impl Rootfs {
@@ -184,6 +184,7 @@ impl Rootfs {
                     })
                 );
             if !replaces_link {
+                self.newest = self.newest.max(mtime);
                 self.nodes.insert(
                     path,
                     Node {
@@ -203,7 +204,10 @@ impl Rootfs {
     pub(crate) fn write_tar(&self, output: impl Write) -> Result<()> {
         let mut builder = tar::Builder::new(output);
         let mut written: HashMap<*const Vec<u8>, &[u8]> = HashMap::new();
-        for (path, node) in &self.nodes {
+        // By components: "a", "a/b", "a.b". GNU tar restores a folder's time when it leaves the folder.
+        let mut ordered: Vec<_> = self.nodes.iter().collect();
+        ordered.sort_by(|(one, _), (other, _)| components(one).cmp(components(other)));
+        for (path, node) in ordered {
             let mut header = tar::Header::new_gnu();
             header.set_mode(node.mode);
             header.set_uid(node.uid);
@@ -241,6 +245,10 @@ impl Rootfs {
         builder.into_inner()?.flush()?;
         Ok(())
     }
+}
+
+fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/')
 }
 
 /// Strips `./`, `/` and a trailing slash.

@@ -131,7 +131,12 @@ impl ImageStore {
     ) -> Result<Vec<LoadedImage>, LoadError> {
         let progress = RefCell::new(progress);
         let report = |event| (progress.borrow_mut())(event);
-        let counted = CountingReader { input, bytes: 0, reported: 0, progress: &report };
+        let counted = CountingReader {
+            input,
+            bytes: 0,
+            reported: 0,
+            progress: &report,
+        };
         let mut input = BufReader::with_capacity(BUFFER_BYTES, counted);
         let compression = Compression::sniff(input.fill_buf().map_err(read_error)?);
         let input: Box<dyn BufRead> = if compression == Compression::None {
@@ -219,14 +224,18 @@ impl<'a> Archive<'a> {
     ) -> Result<(), LoadError> {
         self.members += 1;
         if self.members > MAX_MEMBERS {
-            return Err(LoadError::TooMuch { what: "members", limit: MAX_MEMBERS as u64 });
+            return Err(LoadError::TooMuch {
+                what: "members",
+                limit: MAX_MEMBERS as u64,
+            });
         }
         let name = normal_name(&String::from_utf8_lossy(&entry.path));
         match entry.kind {
             EntryKind::File if entry.sparse.is_none() => {}
             EntryKind::HardLink | EntryKind::Symlink => {
                 let target = String::from_utf8_lossy(&entry.link);
-                self.links.insert(name.clone(), link_target(&name, &target, entry.kind));
+                self.links
+                    .insert(name.clone(), link_target(&name, &target, entry.kind));
                 return Ok(());
             }
             _ => return Ok(()),
@@ -243,15 +252,27 @@ impl<'a> Archive<'a> {
             {
                 return result.map(drop);
             }
-            self.layers.insert(name, Candidate { size: entry.size, result });
+            self.layers.insert(
+                name,
+                Candidate {
+                    size: entry.size,
+                    result,
+                },
+            );
         } else if looks_like_json(start) && entry.size <= MAX_DOCUMENT_BYTES {
             self.document_bytes += entry.size;
             if self.document_bytes > MAX_DOCUMENTS_BYTES {
                 let limit = MAX_DOCUMENTS_BYTES;
-                return Err(LoadError::TooMuch { what: "bytes of documents", limit });
+                return Err(LoadError::TooMuch {
+                    what: "bytes of documents",
+                    limit,
+                });
             }
             let mut document = Vec::new();
-            content.take(entry.size).read_to_end(&mut document).map_err(read_error)?;
+            content
+                .take(entry.size)
+                .read_to_end(&mut document)
+                .map_err(read_error)?;
             self.documents.insert(name, document);
         }
         Ok(())
@@ -264,7 +285,10 @@ impl<'a> Archive<'a> {
             return Ok(());
         }
         let unreadable = |source| {
-            LoadError::Manifest(ManifestError::Read { name: name.clone(), source })
+            LoadError::Manifest(ManifestError::Read {
+                name: name.clone(),
+                source,
+            })
         };
         let file = File::open(folder.join(&name)).map_err(unreadable)?;
         let size = file.metadata().map_err(unreadable)?.len();
@@ -322,7 +346,9 @@ impl<'a> Archive<'a> {
     }
 
     fn convert_plain(&self, name: &str, content: impl Read) -> Result<StagedLayer, LoadError> {
-        self.store.stage_layer(content).map_err(|error| error.at(name))
+        self.store
+            .stage_layer(content)
+            .map_err(|error| error.at(name))
     }
 
     /// Converts a compressed layer; `expected` is the digest of its compressed bytes.
@@ -367,11 +393,17 @@ impl<'a> Archive<'a> {
         let mut layers = Vec::new();
         for planned in &image.layers {
             let name = self.follow(&planned.name);
-            let missing = || ManifestError::Missing { name: planned.name.clone() };
+            let missing = || ManifestError::Missing {
+                name: planned.name.clone(),
+            };
             let candidate = self.layers.get_mut(&name);
             let candidate = candidate.ok_or_else(|| LoadError::Manifest(missing()))?;
             if let Some(expected) = planned.size.filter(|size| *size != candidate.size) {
-                return Err(LoadError::Size { name, expected, actual: candidate.size });
+                return Err(LoadError::Size {
+                    name,
+                    expected,
+                    actual: candidate.size,
+                });
             }
             // Several images may share it; the first one takes an error with it.
             let layer = match &candidate.result {
@@ -384,8 +416,18 @@ impl<'a> Archive<'a> {
             check_digest(&name, planned.diff_id, layer.diff_id)?;
             layers.push(layer);
         }
-        let PlannedImage { id, config_json, references, .. } = image;
-        Ok(StagedImage { id, config_json, layers, references })
+        let PlannedImage {
+            id,
+            config_json,
+            references,
+            ..
+        } = image;
+        Ok(StagedImage {
+            id,
+            config_json,
+            layers,
+            references,
+        })
     }
 }
 
@@ -393,7 +435,11 @@ fn check_digest(name: &str, expected: Digest, actual: Digest) -> Result<(), Load
     if expected == actual {
         return Ok(());
     }
-    Err(LoadError::Digest { name: name.to_owned(), expected, actual })
+    Err(LoadError::Digest {
+        name: name.to_owned(),
+        expected,
+        actual,
+    })
 }
 
 fn read_error(error: io::Error) -> LoadError {
@@ -417,7 +463,9 @@ fn looks_like_layer(start: &[u8], size: u64) -> bool {
     if Compression::sniff(start) != Compression::None {
         return true;
     }
-    let Ok(block) = <&[u8; BLOCK_BYTES]>::try_from(start) else { return false };
+    let Ok(block) = <&[u8; BLOCK_BYTES]>::try_from(start) else {
+        return false;
+    };
     let is_empty_tar = *block == [0; BLOCK_BYTES] && size.is_multiple_of(BLOCK_BYTES as u64);
     Header::is_header(block) || is_empty_tar
 }
@@ -435,7 +483,10 @@ fn link_target(name: &str, target: &str, kind: EntryKind) -> String {
     }
     let mut parts: Vec<&str> = name.split('/').collect();
     parts.pop();
-    for part in target.split('/').filter(|part| !part.is_empty() && *part != ".") {
+    for part in target
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+    {
         if part == ".." {
             parts.pop();
         } else {
@@ -447,14 +498,19 @@ fn link_target(name: &str, target: &str, kind: EntryKind) -> String {
 
 /// A document of a layout folder.
 fn read_document(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, ManifestError> {
-    let failed = |source| ManifestError::Read { name: name.to_owned(), source };
+    let failed = |source| ManifestError::Read {
+        name: name.to_owned(),
+        source,
+    };
     let file = match File::open(folder.join(name)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
     let mut bytes = Vec::new();
-    file.take(MAX_DOCUMENT_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(MAX_DOCUMENT_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
     if bytes.len() as u64 > MAX_DOCUMENT_BYTES {
         return Err(failed(io::ErrorKind::FileTooLarge.into()));
     }
