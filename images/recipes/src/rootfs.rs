@@ -50,18 +50,13 @@ impl Rootfs {
     pub(crate) fn at(epoch: u64) -> Self {
         Self {
             nodes: BTreeMap::new(),
-            epoch,
+            newest: epoch,
         }
     }
 
     /// The newest modification time of all entries: the one clock a build may use.
     pub(crate) fn newest(&self) -> u64 {
-        self.nodes
-            .values()
-            .map(|node| node.mtime)
-            .max()
-            .unwrap_or(0)
-            .max(self.epoch)
+        self.newest
     }
 
     /// Adds or replaces a folder owned by root.
