@@ -13,6 +13,7 @@
 //! in between valid: layers, then the configuration that names them, then the reference to it. What a
 //! killed process left is removed by the next [`ImageStore::open`].
 
+mod archive;
 mod commit;
 mod import;
 mod list;
