@@ -5,12 +5,12 @@ mod lifecycle;
 mod process;
 mod resources;
 
-use crate::harness::{Machine, Output, Result};
+use crate::harness::{Machine, Output, Result, say};
 
 type Scenario = (&'static str, fn(&Machine) -> Result<()>);
 
 /// Runs every scenario, or those whose name holds the word after `only=` on the command line.
-pub fn run(machine: &Machine) {
+pub(crate) fn run(machine: &Machine) {
     let arguments = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let only = arguments
         .split_whitespace()
@@ -24,15 +24,15 @@ pub fn run(machine: &Machine) {
         match scenario(machine).and_then(|()| nothing_is_left(machine)) {
             Ok(()) => {
                 passed += 1;
-                println!("ok {name}");
+                say(&format!("ok {name}"));
             }
             Err(error) => {
                 failed += 1;
-                println!("FAILED {name}: {error}");
+                say(&format!("FAILED {name}: {error}"));
             }
         }
     }
-    println!("RESULT {passed} passed, {failed} failed");
+    say(&format!("RESULT {passed} passed, {failed} failed"));
 }
 
 /// After each scenario: no directory, cgroup, mount or process of a container.
@@ -50,7 +50,7 @@ fn nothing_is_left(_machine: &Machine) -> Result<()> {
 }
 
 /// An error that shows what was found, unless it is as it should be.
-pub fn check(what: &str, holds: bool, found: &dyn std::fmt::Debug) -> Result<()> {
+pub(crate) fn check(what: &str, holds: bool, found: &dyn std::fmt::Debug) -> Result<()> {
     if holds {
         Ok(())
     } else {
@@ -59,7 +59,7 @@ pub fn check(what: &str, holds: bool, found: &dyn std::fmt::Debug) -> Result<()>
 }
 
 /// Checks that a script printed this and ended with 0.
-pub fn prints(output: &Output, expected: &str) -> Result<()> {
+pub(crate) fn prints(output: &Output, expected: &str) -> Result<()> {
     let holds = output.code == 0 && output.stdout.trim_end() == expected;
     check(&format!("expected {expected:?}"), holds, output)
 }

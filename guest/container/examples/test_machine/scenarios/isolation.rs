@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Scenario, check, prints};
 use crate::harness::{Machine, Result, config};
 
-pub const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     ("is process 1 of its own", is_process_one),
     ("has its own host name", host_name),
     ("sees no mount of the machine", mounts),
@@ -23,6 +23,7 @@ pub const ALL: &[Scenario] = &[
     ("cannot leave its root", cannot_leave),
     ("sees the image's root mode and owner", root_mode),
     ("has an extra device", extra_device),
+    ("sees the highest layer's files first", layers),
 ];
 
 fn is_process_one(machine: &Machine) -> Result<()> {
@@ -179,4 +180,11 @@ fn extra_device(machine: &Machine) -> Result<()> {
         &machine.run(&machine.request("test", &config))?,
         "660 a:c8 29",
     )
+}
+
+/// Each test layer has an `/etc/which` with its place from below; a folder in their place has none.
+fn layers(machine: &Machine) -> Result<()> {
+    let output =
+        machine.script("cat /etc/which 2>/dev/null || echo 1; touch /new; ls -d /bin/sh")?;
+    prints(&output, &format!("{}\n/bin/sh", machine.layers.len()))
 }

@@ -10,7 +10,7 @@ use dhow_protocol::{FailureKind, Signal};
 use super::{Scenario, check, prints};
 use crate::harness::{Machine, Result, config, exec_request, finish, process};
 
-pub const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     ("keeps what was written until it is removed", keeps_writes),
     ("refuses to run or remove what runs", conflicts),
     ("tells a death by signal", signals),

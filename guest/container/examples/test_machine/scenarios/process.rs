@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{Scenario, check, prints};
 use crate::harness::{Machine, Output, Result, config, exec_request, finish, process};
 
-pub const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     ("hands on output, errors and the exit code", output),
     ("reads standard input", input),
     ("is the user that was asked for", named_user),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Scenario, check, prints};
 use crate::harness::{Machine, Output, Result, config};
 
-pub const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     ("has its memory, cpu and pids limits", limits),
     (
         "is told apart when it dies of too little memory",
