@@ -100,14 +100,17 @@ pub enum RemovedImage {
 /// How a load goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoadProgress {
-    /// A layer is being read.
+    /// So many bytes of the archive were read.
+    Read {
+        /// All of them so far.
+        bytes: u64,
+    },
+    /// A layer is ready.
     Layer {
         /// Its id, shortened.
         id: String,
-        /// Bytes read.
-        current: u64,
-        /// Bytes in all, where known.
-        total: Option<u64>,
+        /// Whether it was here already.
+        existed: bool,
     },
     /// An image is complete: its reference, or its id where it has none.
     Loaded(String),

@@ -163,11 +163,7 @@ fn check_values(filters: &Filters) -> Result<(), FilterError> {
 }
 
 fn listed(container: &Arc<Container>, images: &BTreeMap<String, Image>) -> Listed {
-    let ports = container
-        .locked_ports()
-        .as_ref()
-        .map(|published| published.addresses().clone())
-        .unwrap_or_default();
+    let ports = container.published();
     let record = container.record();
     let typed = record.config.image.clone();
     let still_names_it = images.get(&record.image_id).is_none_or(|image| {
