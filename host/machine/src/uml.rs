@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 
 use crate::spec::MachineSpec;
 
+/// Spares the kernel the calibration of its delay loop, 50 ms of a boot. The value is that of a fast
+/// host: a delay may then take longer than asked for on a slower one, never shorter.
+const LOOPS_PER_JIFFY: &str = "lpj=20000000";
+
 /// A virtio device served on a vhost-user socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VhostUserDevice {
@@ -24,12 +28,15 @@ pub fn arguments(spec: &MachineSpec, devices: &[VhostUserDevice]) -> Vec<OsStrin
     let mut arguments: Vec<OsString> = vec![
         format!("mem={}M", spec.memory_bytes >> 20).into(),
         key_value("initrd=", &spec.initramfs),
+        // UML's own folder for its pid file; by default it would be ~/.uml.
+        key_value("uml_dir=", &spec.run_dir),
+        "umid=uml".into(),
         // One console, for the kernel's messages; no terminal, no xterm, no serial line.
         "con0=null,fd:1".into(),
         "con=null".into(),
         "ssl=null".into(),
         "quiet".into(),
-        "panic=-1".into(),
+        LOOPS_PER_JIFFY.into(),
         "random.trust_cpu=on".into(),
         "cgroup_no_v1=all".into(),
     ];

@@ -6,7 +6,25 @@
 //! that the guest drives has a named bound.
 //!
 //! - [`device`]: the trait, its events and the queues handed to it
+//! - [`block`]: the read-only layer disk and the data disk
+//! - [`rng`]: entropy
+//! - [`vsock`]: streams between programs in the guest and unix sockets on the host
+//!
+//! Unsafe code is confined to `span` (vectored file I/O on guest memory) and `rng` (`getrandom`).
 
+pub mod block;
 pub mod device;
+mod faults;
+mod ring;
+pub mod rng;
+mod span;
+pub mod vsock;
 
+#[cfg(test)]
+mod mock_guest;
+
+pub use block::{DataDisk, LayerDisk, LayerMap};
 pub use device::{DeviceError, Event, Interrupt, Queues, VirtioDevice};
+pub use rng::Rng;
+pub use span::GuestSpan;
+pub use vsock::{Vsock, VsockConfig};

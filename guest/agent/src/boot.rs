@@ -1,0 +1,124 @@
+//! From a bare kernel to a machine that containers can run in.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Context;
+use nix::mount::{MsFlags, mount};
+
+/// The layer disk: attached first by every engine.
+const LAYER_DISK: &str = "/dev/vda";
+
+/// The data disk: attached second by every engine.
+const DATA_DISK: &str = "/dev/vdb";
+
+/// Where the data disk is mounted.
+const DATA: &str = "/data";
+
+/// Where running containers keep what need not survive the machine.
+const RUN: &str = "/run/dhow";
+
+/// Where cgroup v2 is mounted.
+const CGROUP: &str = "/sys/fs/cgroup";
+
+/// A file system that every Linux program expects.
+struct SystemMount {
+    kind: &'static str,
+    target: &'static str,
+    flags: MsFlags,
+    options: &'static str,
+}
+
+/// In the order in which they depend on each other. Options as systemd mounts them.
+fn system_mounts() -> [SystemMount; 7] {
+    let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let mount = |kind, target, flags, options| SystemMount {
+        kind,
+        target,
+        flags,
+        options,
+    };
+    [
+        mount("proc", "/proc", quiet, ""),
+        mount("sysfs", "/sys", quiet, ""),
+        mount("devtmpfs", "/dev", MsFlags::MS_NOSUID, "mode=0755"),
+        mount(
+            "devpts",
+            "/dev/pts",
+            MsFlags::MS_NOSUID,
+            "mode=0620,gid=5,ptmxmode=0666",
+        ),
+        mount("cgroup2", CGROUP, quiet, ""),
+        mount(
+            "tmpfs",
+            "/run",
+            MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
+            "mode=0755",
+        ),
+        mount(
+            "tmpfs",
+            "/tmp",
+            MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
+            "mode=1777",
+        ),
+    ]
+}
+
+/// Mounts what the kernel offers.
+pub(crate) fn mount_system() -> anyhow::Result<()> {
+    for entry in system_mounts() {
+        make_folder(entry.target)?;
+        mount(
+            Some(entry.kind),
+            entry.target,
+            Some(entry.kind),
+            entry.flags,
+            Some(entry.options),
+        )
+        .with_context(|| format!("failed to mount {}", entry.target))?;
+    }
+    make_folder(RUN)
+}
+
+/// Mounts the data disk; the journal brings it right after a kill.
+///
+/// `discard` gives the blocks of deleted files back to the host at once.
+pub(crate) fn mount_data() -> anyhow::Result<()> {
+    make_folder(DATA)?;
+    mount(
+        Some(DATA_DISK),
+        DATA,
+        Some("ext4"),
+        MsFlags::MS_NOATIME | MsFlags::MS_NODEV,
+        Some("discard,errors=remount-ro"),
+    )
+    .with_context(|| format!("failed to mount {DATA_DISK} on {DATA}"))
+}
+
+/// Where the container runtime finds its folders and the layer disk.
+pub(crate) fn paths() -> dhow_container::Paths {
+    dhow_container::Paths {
+        data: DATA.into(),
+        run: RUN.into(),
+        layer_disk: LAYER_DISK.into(),
+        cgroup: CGROUP.into(),
+    }
+}
+
+/// The data disk's mount point, to be unmounted last.
+pub(crate) fn data_mount() -> &'static Path {
+    Path::new(DATA)
+}
+
+/// Tells the kernel's log, which the host keeps as the machine's console.
+pub(crate) fn complain(error: &anyhow::Error) {
+    if let Ok(mut log) = OpenOptions::new().write(true).open("/dev/kmsg") {
+        // The last resort: where even the kernel's log takes nothing, nothing can be told.
+        let _ = writeln!(log, "<2>dhow-agent: {error:#}");
+    }
+}
+
+fn make_folder(path: &str) -> anyhow::Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("failed to make {path}"))
+}

@@ -1,0 +1,149 @@
+//! What was typed: one type per verb, nothing resolved, nothing done.
+//!
+//! The names and letters are Docker's, so that habits and scripts carry over; the words of the
+//! help are ours. What a flag means is in `resolve`.
+
+pub(crate) mod container;
+pub(crate) mod help;
+pub(crate) mod image;
+pub(crate) mod lifecycle;
+pub(crate) mod look;
+pub(crate) mod run;
+pub(crate) mod system;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{FromArgMatches, Parser, Subcommand};
+
+/// Linux containers in a small virtual machine of their own
+#[derive(Debug, Parser)]
+#[command(
+    name = "dhow",
+    version,
+    disable_help_subcommand = true,
+    infer_subcommands = false
+)]
+pub(crate) struct Cli {
+    /// Talk to this socket instead of our own daemon, and start nothing
+    #[arg(
+        short = 'H',
+        long,
+        value_name = "unix://PATH",
+        env = "DHOW_HOST",
+        global = false
+    )]
+    pub(crate) host: Option<String>,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// The verbs, in the order in which a container's life uses them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Create a container from an image and start it
+    Run(Box<run::RunArgs>),
+    /// Create a container without starting it
+    Create(Box<run::CreateArgs>),
+    /// Start stopped containers
+    Start(lifecycle::StartArgs),
+    /// Connect to a running container's input and output
+    Attach(lifecycle::AttachArgs),
+    /// Run a further command in a running container
+    Exec(lifecycle::ExecArgs),
+    /// Stop running containers
+    Stop(lifecycle::StopArgs),
+    /// Stop and start containers
+    Restart(lifecycle::StopArgs),
+    /// Send a signal to running containers
+    Kill(lifecycle::KillArgs),
+    /// Freeze all processes of containers
+    Pause(lifecycle::NamesArgs),
+    /// Let frozen containers go on
+    Unpause(lifecycle::NamesArgs),
+    /// Wait until containers stop, and print their exit codes
+    Wait(lifecycle::NamesArgs),
+    /// Remove containers
+    Rm(lifecycle::RemoveArgs),
+    /// Give a container another name
+    Rename(lifecycle::RenameArgs),
+
+    /// List containers
+    Ps(look::PsArgs),
+    /// Show what a container has said
+    Logs(look::LogsArgs),
+    /// Show everything about containers or images
+    Inspect(look::InspectArgs),
+    /// Show the processes of a container
+    Top(look::TopArgs),
+    /// Show where a container's ports are published
+    Port(look::PortArgs),
+    /// Show what happens, as it happens
+    Events(look::EventsArgs),
+
+    /// List images
+    Images(image::ImagesArgs),
+    /// Add images from an archive
+    Load(image::LoadArgs),
+    /// Make an image from the archive of a root file system
+    Import(image::ImportArgs),
+    /// Remove images
+    Rmi(image::RemoveImageArgs),
+    /// Give an image a further name
+    Tag(image::TagArgs),
+
+    /// Look after the virtual machine that containers run in
+    #[command(subcommand)]
+    Machine(system::MachineVerb),
+    /// Show facts about daemon and machine
+    Info(system::FormatArgs),
+    /// Show versions
+    Version(system::FormatArgs),
+    /// Check what this computer can do, and say how to mend what it cannot
+    Doctor(system::DoctorArgs),
+    /// Print the setting that lets Docker's own tools use dhow
+    Env(system::EnvArgs),
+    /// Print a completion script for a shell
+    Completion(system::CompletionArgs),
+
+    /// Serve the API; started by the other verbs when needed
+    #[command(hide = true)]
+    Daemon(system::DaemonArgs),
+}
+
+/// Reads a command line.
+pub(crate) fn parse(line: impl IntoIterator<Item = OsString> + Clone) -> Result<Cli, clap::Error> {
+    let parsed = help::command().try_get_matches_from(line.clone());
+    let matches = match parsed {
+        // A switch was given a value: `--rm=true`. Docker has that, our help would suffer from it.
+        Err(error) if error.kind() == ErrorKind::TooManyValues => {
+            help::command_with_switch_values().try_get_matches_from(line)?
+        }
+        other => other?,
+    };
+    Cli::from_arg_matches(&matches)
+}
+
+/// A file, or standard input when it is `-` or absent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Standard input.
+    Stdin,
+    /// A file.
+    File(PathBuf),
+}
+
+impl From<Option<PathBuf>> for Source {
+    fn from(path: Option<PathBuf>) -> Self {
+        match path {
+            Some(path) if path.as_os_str() != "-" => Self::File(path),
+            _ => Self::Stdin,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! Verbs about dhow itself.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// `dhow info` and `dhow version`.
+#[derive(Debug, Args)]
+pub(crate) struct FormatArgs {
+    /// json, or a Go template
+    #[arg(short, long)]
+    pub(crate) format: Option<String>,
+}
+
+/// `dhow machine …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MachineVerb {
+    /// Boot the machine, unless it runs
+    Up,
+    /// Stop all containers and the machine
+    Down {
+        /// Also when containers run
+        #[arg(short, long)]
+        force: bool,
+    },
+    /// Show whether it runs, and on what
+    Status {
+        /// json, or a Go template
+        #[arg(short, long)]
+        format: Option<String>,
+    },
+    /// Remove its data disk, and with it the files of all containers
+    Rm {
+        /// Also when it runs
+        #[arg(short, long)]
+        force: bool,
+    },
+}
+
+/// `dhow doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `dhow env`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  eval \"$(dhow env)\"          bash, zsh and alike\n  \
+    dhow env | source           fish"
+)]
+pub(crate) struct EnvArgs {
+    /// Whose syntax to use; by default that of $SHELL
+    #[arg(long)]
+    pub(crate) shell: Option<EnvShell>,
+    /// Print the setting that takes it back
+    #[arg(short, long)]
+    pub(crate) unset: bool,
+}
+
+/// Shells that differ in how a variable is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EnvShell {
+    /// sh and its relatives.
+    #[value(aliases = ["bash", "zsh", "dash", "ksh"])]
+    Sh,
+    /// fish.
+    Fish,
+    /// PowerShell.
+    #[value(alias = "pwsh")]
+    Powershell,
+}
+
+/// `dhow completion`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    dhow completion bash > ~/.local/share/bash-completion/completions/dhow")]
+pub(crate) struct CompletionArgs {
+    /// The shell
+    pub(crate) shell: CompletionShell,
+}
+
+/// Shells we complete for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompletionShell {
+    /// bash.
+    Bash,
+    /// zsh.
+    Zsh,
+    /// fish.
+    Fish,
+}
+
+/// `dhow daemon`.
+#[derive(Debug, Args)]
+pub(crate) struct DaemonArgs {
+    /// Leave the terminal; report readiness on standard output, then write to the log
+    #[arg(long, hide = true)]
+    pub(crate) detached: bool,
+}

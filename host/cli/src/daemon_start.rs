@@ -1,0 +1,176 @@
+//! Reaches the daemon, starting one when none answers.
+//!
+//! The socket is tried first; that is all a warm command pays. If nobody answers, `start.lock`
+//! makes one of several commands start the daemon while the others wait for the lock and try
+//! again. Readiness comes over a pipe, which is the daemon's standard output until it redirects
+//! that to its log: no polling, and end-of-file at once if it dies.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use nix::fcntl::{Flock, FlockArg};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+
+use crate::failure::Failure;
+use crate::paths::Paths;
+
+/// What the daemon writes once it accepts connections.
+pub(crate) const READY: &str = "ready\n";
+
+/// How long a daemon may take until it accepts connections. Booting the machine is not part of it.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Lines of the daemon's log shown when it does not come up.
+const LOG_TAIL_LINES: usize = 8;
+
+/// Bytes of the log looked at for those lines.
+const LOG_TAIL_BYTES: u64 = 8 * 1024;
+
+/// A connection to this home's daemon.
+pub(crate) fn connect(paths: &Paths) -> Result<UnixStream, Failure> {
+    let socket = paths.socket();
+    if let Ok(stream) = UnixStream::connect(&socket) {
+        return Ok(stream);
+    }
+    let lock_path = paths.start_lock();
+    let lock_file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .with_context(|| format!("failed to open {}", lock_path.display()))?;
+    // Whoever holds it starts a daemon within READY_TIMEOUT or gives up; the kernel frees it when
+    // the holder dies.
+    let _lock = Flock::lock(lock_file, FlockArg::LockExclusive)
+        .map_err(|(_, errno)| errno)
+        .with_context(|| format!("failed to lock {}", lock_path.display()))?;
+    let died = match UnixStream::connect(&socket) {
+        Ok(stream) => return Ok(stream),
+        // A daemon that leaves in good order takes its socket away.
+        Err(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+    };
+    start(paths)?;
+    if died {
+        tell("note: the daemon had been killed or had crashed; a new one was started")?;
+    }
+    let stream = UnixStream::connect(&socket).with_context(|| {
+        format!(
+            "failed to connect to the new daemon at {}",
+            socket.display()
+        )
+    })?;
+    Ok(stream)
+}
+
+/// Whether a daemon answers right now; starts nothing.
+pub(crate) fn is_running(paths: &Paths) -> bool {
+    UnixStream::connect(paths.socket()).is_ok()
+}
+
+fn start(paths: &Paths) -> Result<(), Failure> {
+    let program = std::env::current_exe().context("failed to find our own program file")?;
+    let log_path = paths.daemon_log();
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(&log_path)
+        .with_context(|| format!("failed to open {}", log_path.display()))?;
+    let log_start = log.metadata().map(|metadata| metadata.len()).unwrap_or(0);
+    let mut child = Command::new(program)
+        .args(["daemon", "--detached"])
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .context("failed to start the daemon")?;
+    match wait_until_ready(&mut child) {
+        Ok(()) => Ok(()),
+        Err(reason) => {
+            // Not left behind half-started: the next command must find a clean slate.
+            let _already_gone = child.kill();
+            let _reaped = child.wait();
+            let tail = log_tail(&log_path, log_start);
+            let message = match tail.last() {
+                Some(last) => format!("the daemon did not start: {reason}: {last}"),
+                None => format!("the daemon did not start: {reason}"),
+            };
+            for line in &tail[..tail.len().saturating_sub(1)] {
+                tell(&format!("daemon: {line}"))?;
+            }
+            Err(Failure::new(message)
+                .hint(format!("see {}, or run `dhow doctor`", log_path.display())))
+        }
+    }
+}
+
+fn wait_until_ready(child: &mut Child) -> Result<(), String> {
+    let mut pipe = child.stdout.take().expect("stdout was piped above");
+    let deadline = Instant::now() + READY_TIMEOUT;
+    let mut said = Vec::new();
+    let mut buffer = [0; 512];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let mut descriptors = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+        match nix::poll::poll(&mut descriptors, timeout) {
+            Ok(0) => return Err(format!("not ready after {} s", READY_TIMEOUT.as_secs())),
+            Ok(_) => {}
+            Err(nix::errno::Errno::EINTR) => continue,
+            Err(errno) => return Err(format!("failed to wait for it: {errno}")),
+        }
+        match pipe.read(&mut buffer) {
+            Ok(0) => return Err("it ended at once".to_owned()),
+            Ok(length) => said.extend_from_slice(&buffer[..length]),
+            Err(error) => return Err(format!("failed to hear from it: {error}")),
+        }
+        if said.ends_with(READY.as_bytes()) {
+            return Ok(());
+        }
+    }
+}
+
+/// The last lines written since the daemon was started.
+fn log_tail(path: &Path, start: u64) -> Vec<String> {
+    let Ok(bytes) = fs::read(path) else {
+        return Vec::new();
+    };
+    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let from = start.min(length).max(length.saturating_sub(LOG_TAIL_BYTES));
+    let from = usize::try_from(from).unwrap_or(bytes.len());
+    let text = String::from_utf8_lossy(&bytes[from..]).into_owned();
+    let lines: Vec<String> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(str::to_owned)
+        .collect();
+    lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].to_vec()
+}
+
+fn tell(line: &str) -> io::Result<()> {
+    writeln!(io::stderr(), "dhow: {line}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::log_tail;
+
+    #[test]
+    fn only_what_this_start_has_said_is_shown() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let log = folder.path().join("daemon.log");
+        std::fs::write(&log, "old\nnew 1\n\nnew 2\n").expect("a log");
+        assert_eq!(log_tail(&log, 4), ["new 1", "new 2"]);
+    }
+
+    #[test]
+    fn a_missing_log_says_nothing() {
+        assert!(log_tail(std::path::Path::new("/nowhere/log"), 0).is_empty());
+    }
+}

@@ -1,0 +1,184 @@
+//! `dhow daemon`: lock, log, socket; then the API is served until nobody needs it any more.
+//!
+//! Started by another command it is detached: a session of its own, nothing of the terminal left
+//! open, and one word on standard output once connections are accepted. Started by hand it stays in
+//! the foreground, which is what a service manager wants.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::system::DaemonArgs;
+use crate::daemon_start::READY;
+use crate::failure::{Failure, OUR_FAULT, Outcome};
+use crate::paths::Paths;
+
+/// How long the daemon stays without containers and clients, unless `DHOW_IDLE_SECONDS` says else.
+const DEFAULT_IDLE: Duration = Duration::from_secs(600);
+
+/// What the log tells unless `DHOW_LOG` says else.
+const DEFAULT_LOG_FILTER: &str = "info";
+
+/// `dhow daemon`.
+pub(crate) fn run(args: &DaemonArgs) -> Outcome {
+    attempt(args).map_err(|failure| failure.code(OUR_FAULT))
+}
+
+fn attempt(args: &DaemonArgs) -> Outcome {
+    let paths = Paths::prepare()?;
+    let idle = idle_time(std::env::var("DHOW_IDLE_SECONDS").ok().as_deref())?;
+    if args.detached {
+        leave_the_terminal()?;
+    }
+    start_log()?;
+    let _lock = lock(&paths.daemon_lock())?;
+    let listener = listen(&paths.socket())?;
+    let ready = || {
+        if args.detached {
+            report_ready()
+        } else {
+            Ok(())
+        }
+    };
+    serve(&paths, listener, idle, ready)
+}
+
+/// Ends our part in the session of whoever started us: its Ctrl-C is not for us.
+fn leave_the_terminal() -> Result<(), Failure> {
+    match nix::unistd::setsid() {
+        // Started by something that made us a leader already.
+        Ok(_) | Err(Errno::EPERM) => Ok(()),
+        Err(errno) => Err(anyhow::Error::from(errno)
+            .context("failed to leave the session")
+            .into()),
+    }
+}
+
+/// Everything said goes to standard error, which is the log file when we are detached.
+fn start_log() -> Result<(), Failure> {
+    let filter = std::env::var("DHOW_LOG").unwrap_or_else(|_| DEFAULT_LOG_FILTER.to_owned());
+    let filter = EnvFilter::try_new(&filter)
+        .with_context(|| format!("DHOW_LOG=\"{filter}\" is not a log filter"))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(io::stderr)
+        .init();
+    Ok(())
+}
+
+/// One daemon a home. The kernel frees the lock when we end, whatever way.
+fn lock(path: &Path) -> Result<Flock<File>, Failure> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .with_context(|| format!("failed to open {}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+        if errno == Errno::EWOULDBLOCK {
+            Failure::new("another daemon serves this home already")
+                .hint("set DHOW_HOME to another folder to have two")
+        } else {
+            anyhow::Error::from(errno)
+                .context(format!("failed to lock {}", path.display()))
+                .into()
+        }
+    })
+}
+
+/// The API's socket, ours alone. What a killed daemon left is removed: we hold the lock, so nobody
+/// listens on it.
+fn listen(path: &Path) -> Result<UnixListener, Failure> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(anyhow::Error::from(error)
+                .context(format!("failed to remove {}", path.display()))
+                .into());
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)
+        .with_context(|| format!("failed to listen on {}", path.display()))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("failed to protect {}", path.display()))?;
+    Ok(listener)
+}
+
+/// Tells whoever started us that connections are accepted, and lets go of the pipe.
+fn report_ready() -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(READY.as_bytes())?;
+    stdout.flush()?;
+    // Standard output must stay open, or the next file we open would take its place.
+    rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
+    Ok(())
+}
+
+fn idle_time(text: Option<&str>) -> Result<Duration, Failure> {
+    match text.filter(|text| !text.is_empty()) {
+        None => Ok(DEFAULT_IDLE),
+        Some(text) => {
+            let seconds: u64 = text.parse().with_context(|| {
+                format!("DHOW_IDLE_SECONDS=\"{text}\" is not a number of seconds")
+            })?;
+            Ok(Duration::from_secs(seconds))
+        }
+    }
+}
+
+/// Serves the API and takes the socket away at the end, so that the next command sees at once that
+/// nobody listens.
+fn serve(
+    paths: &Paths,
+    listener: UnixListener,
+    idle: Duration,
+    ready: impl FnOnce() -> io::Result<()>,
+) -> Outcome {
+    let _ = (listener, idle, ready);
+    let _gone = fs::remove_file(paths.socket());
+    Err(Failure::new("this build serves no API yet"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{DEFAULT_IDLE, idle_time, listen, lock};
+
+    #[test]
+    fn idle_time_comes_from_the_environment() {
+        assert_eq!(idle_time(None).expect("a time"), DEFAULT_IDLE);
+        assert_eq!(
+            idle_time(Some("5")).expect("a time"),
+            Duration::from_secs(5)
+        );
+        assert!(idle_time(Some("soon")).is_err());
+    }
+
+    #[test]
+    fn a_home_has_one_daemon() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("daemon.lock");
+        let _first = lock(&path).expect("the first lock");
+        let second = lock(&path).expect_err("a refusal");
+        assert_eq!(second.line(), "another daemon serves this home already");
+    }
+
+    #[test]
+    fn a_socket_left_behind_is_replaced() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("docker.sock");
+        drop(listen(&path).expect("a socket"));
+        let again = listen(&path);
+        assert!(again.is_ok(), "{again:?}");
+    }
+}

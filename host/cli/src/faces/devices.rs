@@ -1,0 +1,120 @@
+//! `dhow devices`: owns a UML machine, Linux as a child process with our devices behind sockets.
+
+use std::fs::File;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use anyhow::Context;
+use dhow_machine::spec::{MachineSpec, VmExit};
+use dhow_machine::uml::{self, VhostUserDevice};
+use dhow_vhost_user::Server;
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
+use nix::sys::statvfs::{FsFlags, statvfs};
+
+use super::owner;
+
+/// Names of the devices' sockets, in the order of the devices.
+const SOCKET_NAMES: [&str; 4] = ["layers.sock", "data.sock", "vsock.sock", "rng.sock"];
+
+/// Runs the machine described on standard input until it or its user ends.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let mut input = owner::input();
+    let spec = owner::read_spec(&mut input)?;
+    let exit = own(&spec, input)
+        .unwrap_or_else(|error| VmExit::Failed { reason: format!("{error:#}") });
+    owner::tell_end(exit);
+    Ok(())
+}
+
+fn own(
+    spec: &MachineSpec,
+    input: std::io::BufReader<std::io::Stdin>,
+) -> anyhow::Result<VmExit> {
+    let devices = owner::devices(spec)?;
+    let mut server = Server::new();
+    let mut served = Vec::new();
+    for (device, name) in devices.list.into_iter().zip(SOCKET_NAMES) {
+        let socket = spec.run_dir.join(name);
+        let listener = UnixListener::bind(&socket)
+            .with_context(|| format!("failed to listen on {}", socket.display()))?;
+        served.push(VhostUserDevice { socket, device_type: device.device_type() });
+        server.add(device, listener).context("failed to serve a device")?;
+    }
+    let stop = owner::serve_user(input, devices.layers)?;
+    let mut linux = start_linux(spec, &served)?;
+    let served = server.run(&stop);
+    // Either Linux has ended, and this does nothing, or it must.
+    let stopped = matches!(linux.try_wait(), Ok(None));
+    let outcome = wait(&mut linux, stopped);
+    served.context("failed to serve the devices")?;
+    outcome
+}
+
+/// How long Linux has to end after it let go of its devices.
+const EXIT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+
+fn wait(linux: &mut Child, running: bool) -> anyhow::Result<VmExit> {
+    let deadline = std::time::Instant::now() + EXIT_TIMEOUT;
+    let mut running = running;
+    while running && std::time::Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        running = linux.try_wait().context("failed to wait for Linux")?.is_none();
+    }
+    if running {
+        linux.kill().context("failed to end Linux")?;
+    }
+    let status = linux.wait().context("failed to wait for Linux")?;
+    Ok(if running { VmExit::Stopped } else { exit_of(status) })
+}
+
+fn exit_of(status: ExitStatus) -> VmExit {
+    if status.success() {
+        return VmExit::PowerOff;
+    }
+    let reason = match status.signal() {
+        Some(signal) => format!("Linux was ended by signal {signal}"),
+        None => format!("Linux ended with {status}"),
+    };
+    VmExit::Failed { reason }
+}
+
+fn start_linux(spec: &MachineSpec, devices: &[VhostUserDevice]) -> anyhow::Result<Child> {
+    let console = File::create(&spec.console)
+        .with_context(|| format!("failed to create {}", spec.console.display()))?;
+    let errors = console.try_clone().context("failed to share the console")?;
+    let mut command = Command::new(&spec.kernel);
+    command
+        .args(uml::arguments(spec, devices))
+        .env_clear()
+        .env("HOME", &spec.run_dir)
+        .env("TMPDIR", memory_folder(spec))
+        .stdin(Stdio::null())
+        .stdout(console)
+        .stderr(errors);
+    // SAFETY: between fork and exec the closure makes two system calls and touches no memory of
+    // ours beyond its stack: nothing is allocated and no lock taken.
+    unsafe { command.pre_exec(tie_to_parent) };
+    command.spawn().with_context(|| format!("failed to start {}", spec.kernel.display()))
+}
+
+/// Linux dies with us, even when we are killed, and dumps no core when its kernel panics.
+fn tie_to_parent() -> std::io::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    Ok(())
+}
+
+/// Where guest memory lies: in memory where that is large enough and allows execution, else in the
+/// machine's own folder.
+fn memory_folder(spec: &MachineSpec) -> PathBuf {
+    let shared_memory = Path::new("/dev/shm");
+    let fits = statvfs(shared_memory).is_ok_and(|facts| {
+        let free = facts.blocks_available().saturating_mul(facts.fragment_size());
+        free >= spec.memory_bytes && !facts.flags().contains(FsFlags::ST_NOEXEC)
+    });
+    if fits { shared_memory.to_owned() } else { spec.run_dir.clone() }
+}

@@ -1,0 +1,6 @@
+//! The hidden faces of the program: what it is when another dhow has started it.
+
+pub(crate) mod daemon;
+pub(crate) mod devices;
+mod owner;
+pub(crate) mod vmm;

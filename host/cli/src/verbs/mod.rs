@@ -1,0 +1,91 @@
+//! Doing it: a file per verb, or per few verbs that are one thought.
+//!
+//! The third of three layers. A verb first resolves what was typed, then connects, then acts;
+//! [`dispatch`] only says which file that is.
+
+mod attach;
+mod attached;
+mod completion;
+mod create;
+mod doctor;
+mod each;
+mod env;
+mod events;
+mod exec;
+mod images;
+mod import;
+mod info;
+mod inspect;
+mod load;
+mod logs;
+mod machine;
+mod port;
+mod ps;
+mod rmi;
+mod run;
+mod start;
+mod top;
+mod version;
+mod wait;
+
+use crate::args::Verb;
+use crate::context::Context;
+use crate::faces;
+use crate::failure::Outcome;
+
+/// Does what was asked for and says which exit code the shell gets.
+pub(crate) fn dispatch(verb: Verb, context: &Context) -> Outcome {
+    match verb {
+        Verb::Daemon(args) => faces::daemon::run(&args),
+        Verb::Completion(args) => completion::completion(args),
+        Verb::Env(args) => env::env(context, &args),
+        Verb::Doctor(args) => doctor::doctor(&args),
+        other => on_client_runtime(other, context),
+    }
+}
+
+/// Clients are one thread: starting more would cost a warm command more than its own work.
+fn on_client_runtime(verb: Verb, context: &Context) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(client_verb(verb, context));
+    // A helper thread may still wait for a slow reader; it must not keep us.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn client_verb(verb: Verb, context: &Context) -> Outcome {
+    match verb {
+        Verb::Run(args) => run::run(context, *args).await,
+        Verb::Create(args) => create::create(context, *args).await,
+        Verb::Start(args) => start::start(context, args).await,
+        Verb::Attach(args) => attach::attach(context, args).await,
+        Verb::Exec(args) => exec::exec(context, args).await,
+        Verb::Stop(args) => each::stop(context, args).await,
+        Verb::Restart(args) => each::restart(context, args).await,
+        Verb::Kill(args) => each::kill(context, args).await,
+        Verb::Pause(args) => each::pause(context, args).await,
+        Verb::Unpause(args) => each::unpause(context, args).await,
+        Verb::Rm(args) => each::remove(context, args).await,
+        Verb::Rename(args) => each::rename(context, args).await,
+        Verb::Wait(args) => wait::wait(context, args).await,
+        Verb::Ps(args) => ps::ps(context, args).await,
+        Verb::Logs(args) => logs::logs(context, args).await,
+        Verb::Inspect(args) => inspect::inspect(context, args).await,
+        Verb::Top(args) => top::top(context, args).await,
+        Verb::Port(args) => port::port(context, args).await,
+        Verb::Events(args) => events::events(context, args).await,
+        Verb::Images(args) => images::images(context, args).await,
+        Verb::Load(args) => load::load(context, args).await,
+        Verb::Import(args) => import::import(context, args).await,
+        Verb::Rmi(args) => rmi::remove(context, args).await,
+        Verb::Tag(args) => rmi::tag(context, args).await,
+        Verb::Machine(verb) => machine::machine(context, verb).await,
+        Verb::Info(args) => info::info(context, args).await,
+        Verb::Version(args) => version::version(context, args).await,
+        Verb::Daemon(_) | Verb::Completion(_) | Verb::Env(_) | Verb::Doctor(_) => {
+            unreachable!("dispatch has handled every verb without a client")
+        }
+    }
+}

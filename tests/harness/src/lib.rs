@@ -1,0 +1,26 @@
+//! A dhow of a test's own: a home that no other test sees, the built programs, the test images.
+//!
+//! ```no_run
+//! let home = dhow_harness::Home::with_image(dhow_harness::BUSYBOX);
+//! let output = home.dhow(&["run", "--rm", "busybox", "echo", "hello"]).succeed();
+//! assert_eq!(output.stdout, "hello\n");
+//! ```
+//!
+//! Everything under test is what users get: the distribution that `cargo xtask build` made. A test
+//! that leaves a process behind fails when its [`Home`] is dropped.
+
+mod command;
+mod home;
+mod processes;
+
+pub use command::{Finished, Running, run};
+pub use home::{Home, dist, image};
+
+/// The smallest test image: a shell and its tools.
+pub const BUSYBOX: &str = "busybox";
+
+/// Debian with apt.
+pub const DEBIAN: &str = "debian";
+
+/// Debian with a redis server.
+pub const REDIS: &str = "redis";
