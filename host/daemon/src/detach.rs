@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_key() {
-        assert!(DetachKeys::parse("ctrl-").is_err());
-        assert!(DetachKeys::parse("escape").is_err());
+        DetachKeys::parse("ctrl-").unwrap_err();
+        DetachKeys::parse("escape").unwrap_err();
     }
 }

@@ -1,5 +1,10 @@
 //! The real docker CLI against the daemon, with an agent that runs containers as host processes.
 
+#[expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "what fails here fails the test that uses it"
+)]
 mod support;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -265,7 +270,9 @@ async fn a_published_port_is_open_when_run_returns() {
         conflict.stderr
     );
     fixture.docker(&["rm", "-f", "web"]).await;
-    assert!(TcpStream::connect(("127.0.0.1", outside)).await.is_err());
+    TcpStream::connect(("127.0.0.1", outside))
+        .await
+        .unwrap_err();
 }
 
 #[tokio::test(flavor = "multi_thread")]

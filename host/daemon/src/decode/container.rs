@@ -76,7 +76,7 @@ pub(crate) fn create_options(
 fn host_config(request: &mut HostConfigRequest) -> Result<HostConfig, Failure> {
     refuse::host_config(&request.rest)?;
     refuse_policies(request)?;
-    let network_mode = network_mode(request.network_mode.take())?;
+    let network_mode = network_mode(request.network_mode.as_deref())?;
     let port_bindings = port_bindings(request.port_bindings.take().unwrap_or_default())?;
     let shm_size = request.shm_size.unwrap_or_default();
     let shm_size = u64::try_from(shm_size)
@@ -158,8 +158,8 @@ fn refuse_policies(request: &HostConfigRequest) -> Result<(), Failure> {
     Ok(())
 }
 
-fn network_mode(mode: Option<String>) -> Result<String, Failure> {
-    match mode.as_deref() {
+fn network_mode(mode: Option<&str>) -> Result<String, Failure> {
+    match mode {
         None | Some("" | "default") => Ok("default".to_owned()),
         Some(mode @ ("bridge" | "none")) => Ok(mode.to_owned()),
         Some(other) => Err(Failure::unsupported(&format!("--network {other}"))),

@@ -1,7 +1,9 @@
 //! Images as the verbs need them.
 //!
-//! `dhow_image`'s store implements [`ImageLibrary`] in [`store`]. Its calls block, so the verbs make
+//! `dhow_image`'s store implements [`ImageLibrary`] in `store`. Its calls block, so the verbs make
 //! them on blocking threads.
+
+mod store;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -70,7 +72,7 @@ pub enum ImageError {
     #[error("invalid image request")]
     Invalid(#[source] MachineFailure),
     /// It is in use.
-    #[error("conflict: {0}")]
+    #[error("{0}")]
     Conflict(String),
     /// The store failed.
     #[error("the image store failed")]

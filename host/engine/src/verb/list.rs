@@ -168,7 +168,7 @@ fn listed(container: &Arc<Container>, images: &BTreeMap<String, Image>) -> Liste
     let typed = record.config.image.clone();
     let still_names_it = images.get(&record.image_id).is_none_or(|image| {
         let tagged = with_tag(&typed);
-        image.repo_tags.iter().any(|tag| *tag == tagged) || image.id.contains(&typed)
+        image.repo_tags.contains(&tagged) || image.id.contains(&typed)
     });
     let image = if still_names_it {
         typed
