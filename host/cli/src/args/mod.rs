@@ -112,6 +112,12 @@ pub(crate) enum Verb {
     /// Serve the API; started by the other verbs when needed
     #[command(hide = true)]
     Daemon(system::DaemonArgs),
+    /// Own a KVM machine; started by the daemon
+    #[command(hide = true)]
+    Vmm(system::VmmArgs),
+    /// Own a UML machine; started by the daemon
+    #[command(hide = true)]
+    Devices,
 }
 
 /// Reads a command line.

@@ -97,4 +97,23 @@ pub(crate) struct DaemonArgs {
     /// Leave the terminal; report readiness on standard output, then write to the log
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
+
+    /// What else to do with it.
+    #[command(subcommand)]
+    pub(crate) verb: Option<DaemonVerb>,
+}
+
+/// `dhow daemon …`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub(crate) enum DaemonVerb {
+    /// Stop all containers, the machine and the daemon
+    Stop,
+}
+
+/// `dhow vmm`.
+#[derive(Debug, Args)]
+pub(crate) struct VmmArgs {
+    /// Only try KVM, and print as JSON what is wrong with it
+    #[arg(long)]
+    pub(crate) probe: bool,
 }

@@ -29,7 +29,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 pub(crate) fn probe() -> anyhow::Result<()> {
     let problem = dhow_vmm::probe(PROBE_BUDGET).err().map(|unusable| Problem {
         reason: unusable.to_string(),
-        fix: unusable.fix(),
+        fix: unusable.hint().unwrap_or_else(|| "use DHOW_ENGINE=uml".to_owned()),
     });
     let text = serde_json::to_string(&problem).context("failed to encode the finding")?;
     std::io::stdout().write_all(text.as_bytes()).context("failed to print the finding")

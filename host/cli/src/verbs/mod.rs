@@ -7,6 +7,7 @@ mod attach;
 mod attached;
 mod completion;
 mod create;
+mod daemon;
 mod doctor;
 mod each;
 mod env;
@@ -29,6 +30,7 @@ mod version;
 mod wait;
 
 use crate::args::Verb;
+use crate::args::system::DaemonVerb;
 use crate::context::Context;
 use crate::faces;
 use crate::failure::Outcome;
@@ -36,12 +38,23 @@ use crate::failure::Outcome;
 /// Does what was asked for and says which exit code the shell gets.
 pub(crate) fn dispatch(verb: Verb, context: &Context) -> Outcome {
     match verb {
-        Verb::Daemon(args) => faces::daemon::run(&args),
-        Verb::Completion(args) => completion::completion(args),
+        Verb::Daemon(args) => match args.verb {
+            None => faces::daemon::run(&args),
+            Some(DaemonVerb::Stop) => daemon::stop(),
+        },
+        Verb::Vmm(args) if args.probe => face(faces::vmm::probe()),
+        Verb::Vmm(_) => face(faces::vmm::run()),
+        Verb::Devices => face(faces::devices::run()),
+        Verb::Completion(args) => completion::completion(&args),
         Verb::Env(args) => env::env(context, &args),
         Verb::Doctor(args) => doctor::doctor(&args),
         other => on_client_runtime(other, context),
     }
+}
+
+/// What a face leaves: its errors are for the daemon's log, which is its standard error.
+fn face(ended: anyhow::Result<()>) -> Outcome {
+    ended.map(|()| 0).map_err(Into::into)
 }
 
 /// Clients are one thread: starting more would cost a warm command more than its own work.
@@ -84,7 +97,12 @@ async fn client_verb(verb: Verb, context: &Context) -> Outcome {
         Verb::Machine(verb) => machine::machine(context, verb).await,
         Verb::Info(args) => info::info(context, args).await,
         Verb::Version(args) => version::version(context, args).await,
-        Verb::Daemon(_) | Verb::Completion(_) | Verb::Env(_) | Verb::Doctor(_) => {
+        Verb::Daemon(_)
+        | Verb::Vmm(_)
+        | Verb::Devices
+        | Verb::Completion(_)
+        | Verb::Env(_)
+        | Verb::Doctor(_) => {
             unreachable!("dispatch has handled every verb without a client")
         }
     }
