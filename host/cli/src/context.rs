@@ -7,6 +7,7 @@ use dhow_api::client::Client;
 
 use crate::daemon_start;
 use crate::failure::{Failure, OUR_FAULT};
+use crate::output;
 use crate::paths::Paths;
 
 /// Scheme of the only address we can connect to.
@@ -33,13 +34,18 @@ impl Context {
         if let Some(socket) = &self.foreign {
             return Ok(Client::new(socket));
         }
-        let connected = Paths::prepare().map_err(Failure::from).and_then(|paths| {
-            let stream = daemon_start::connect(&paths)?;
-            Ok((paths, stream))
+        let reached = Paths::prepare().map_err(Failure::from).and_then(|paths| {
+            let reached = daemon_start::connect(&paths)?;
+            Ok((paths, reached))
         });
-        let (paths, stream) = connected.map_err(|failure| failure.code(OUR_FAULT))?;
+        let (paths, reached) = reached.map_err(|failure| failure.code(OUR_FAULT))?;
         let client = Client::new(paths.socket());
-        client.adopt(stream).await?;
+        client.adopt(reached.stream).await?;
+        if reached.is_new {
+            for notice in client.notices().await? {
+                output::note(&format!("note: {notice}"));
+            }
+        }
         Ok(client)
     }
 

@@ -6,7 +6,7 @@
 //! that to its log: no polling, and end-of-file at once if it dies.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -18,6 +18,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use crate::failure::Failure;
+use crate::output;
 use crate::paths::Paths;
 
 /// What the daemon writes once it accepts connections.
@@ -33,31 +34,43 @@ const LOG_TAIL_LINES: usize = 8;
 const LOG_TAIL_BYTES: u64 = 8 * 1024;
 
 /// A connection to this home's daemon.
-pub(crate) fn connect(paths: &Paths) -> Result<UnixStream, Failure> {
+#[derive(Debug)]
+pub(crate) struct Reached {
+    /// The connection.
+    pub(crate) stream: UnixStream,
+    /// The daemon was started for it, and may have something to tell.
+    pub(crate) is_new: bool,
+}
+
+/// Connects to this home's daemon.
+pub(crate) fn connect(paths: &Paths) -> Result<Reached, Failure> {
     let socket = paths.socket();
     if let Ok(stream) = UnixStream::connect(&socket) {
-        return Ok(stream);
+        return Ok(Reached {
+            stream,
+            is_new: false,
+        });
     }
-    let lock_path = paths.start_lock();
-    let lock_file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&lock_path)
-        .with_context(|| format!("failed to open {}", lock_path.display()))?;
     // Whoever holds it starts a daemon within READY_TIMEOUT or gives up; the kernel frees it when
     // the holder dies.
-    let _lock = Flock::lock(lock_file, FlockArg::LockExclusive)
-        .map_err(|(_, errno)| errno)
-        .with_context(|| format!("failed to lock {}", lock_path.display()))?;
+    let _lock = lock(&paths.start_lock(), FlockArg::LockExclusive)?;
     let died = match UnixStream::connect(&socket) {
-        Ok(stream) => return Ok(stream),
-        // A daemon that leaves in good order takes its socket away.
-        Err(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+        Ok(stream) => {
+            return Ok(Reached {
+                stream,
+                is_new: false,
+            });
+        }
+        // A socket without a listener, and nobody holds the daemon's lock: it did not leave in
+        // good order. With the lock held it is just about to.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            lock(&paths.daemon_lock(), FlockArg::LockExclusiveNonblock).is_ok()
+        }
+        Err(_) => false,
     };
     start(paths)?;
     if died {
-        tell("note: the daemon had been killed or had crashed; a new one was started")?;
+        output::note("note: the daemon had been killed or had crashed; a new one was started");
     }
     let stream = UnixStream::connect(&socket).with_context(|| {
         format!(
@@ -65,7 +78,21 @@ pub(crate) fn connect(paths: &Paths) -> Result<UnixStream, Failure> {
             socket.display()
         )
     })?;
-    Ok(stream)
+    Ok(Reached {
+        stream,
+        is_new: true,
+    })
+}
+
+fn lock(path: &Path, how: FlockArg) -> Result<Flock<File>, Failure> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .with_context(|| format!("failed to open {}", path.display()))?;
+    let locked = Flock::lock(file, how).map_err(|(_, errno)| errno);
+    Ok(locked.with_context(|| format!("failed to lock {}", path.display()))?)
 }
 
 /// Whether a daemon answers right now; starts nothing.
@@ -102,7 +129,7 @@ fn start(paths: &Paths) -> Result<(), Failure> {
                 None => format!("the daemon did not start: {reason}"),
             };
             for line in &tail[..tail.len().saturating_sub(1)] {
-                tell(&format!("daemon: {line}"))?;
+                output::note(&format!("daemon: {line}"));
             }
             Err(Failure::new(message)
                 .hint(format!("see {}, or run `dhow doctor`", log_path.display())))
@@ -151,10 +178,6 @@ fn log_tail(path: &Path, start: u64) -> Vec<String> {
         .map(str::to_owned)
         .collect();
     lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].to_vec()
-}
-
-fn tell(line: &str) -> io::Result<()> {
-    writeln!(io::stderr(), "dhow: {line}")
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@
 //! try them; here they are only put into the list.
 
 use std::fs::{self, File};
-use std::io;
-use std::path::Path;
+
+use dhow_machine::probe::{self, ProbePaths};
+use dhow_machine::{Engine, EngineChoice};
 
 use crate::daemon_start;
 use crate::paths::{self, Paths};
@@ -65,16 +66,16 @@ impl Finding {
 }
 
 /// Looks at everything.
-pub(crate) fn examine() -> Vec<Finding> {
-    let mut findings = match Paths::prepare() {
-        Ok(paths) => vec![home(&paths), daemon(&paths)],
-        Err(error) => vec![Finding::broken(
-            "home",
-            format!("{error:#}"),
-            "set DHOW_HOME to a folder you can write to",
-        )],
+pub(crate) async fn examine() -> Vec<Finding> {
+    let paths = match Paths::prepare() {
+        Ok(paths) => paths,
+        Err(error) => {
+            let fix = "set DHOW_HOME to a folder you can write to";
+            return vec![Finding::broken("home", format!("{error:#}"), fix)];
+        }
     };
-    findings.extend(engines());
+    let mut findings = vec![home(&paths), daemon(&paths)];
+    findings.extend(engines(&paths).await);
     findings
 }
 
@@ -109,87 +110,111 @@ fn daemon(paths: &Paths) -> Finding {
     }
 }
 
-/// Each engine: usable, or why not.
-fn engines() -> Vec<Finding> {
-    match paths::library() {
-        Ok(library) => vec![kvm(Path::new("/dev/kvm"), &library), uml(&library)],
-        Err(error) => vec![Finding::broken(
-            "engines",
-            format!("{error:#}"),
-            "set DHOW_LIB to the folder with vmlinux, linux and initramfs.cpio",
-        )],
-    }
+/// Each engine: usable, or why not. One that works is enough.
+async fn engines(paths: &Paths) -> Vec<Finding> {
+    let tried = match (std::env::current_exe(), paths::library()) {
+        (Ok(program), Ok(library)) => {
+            probe::findings(&ProbePaths {
+                program,
+                library,
+                run: paths.run.clone(),
+            })
+            .await
+        }
+        (Err(error), _) => {
+            let fix = "start dhow from a folder you can read";
+            return vec![Finding::broken("engines", error.to_string(), fix)];
+        }
+        (_, Err(error)) => {
+            let fix = "set DHOW_LIB to the folder with vmlinux, linux and initramfs.cpio";
+            return vec![Finding::broken("engines", format!("{error:#}"), fix)];
+        }
+    };
+    judge(tried, std::env::var("DHOW_ENGINE").ok().as_deref())
 }
 
-fn kvm(device: &Path, library: &Path) -> Finding {
-    const SUBJECT: &str = "engine kvm";
-    match File::options().read(true).write(true).open(device) {
-        Ok(_) => installed(SUBJECT, library, "vmlinux", "the device opens"),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Finding::limited(
-            SUBJECT,
-            format!("{} may not be opened by you", device.display()),
-            "sudo usermod -aG kvm \"$USER\", then log in again",
-        ),
-        Err(error) => Finding::limited(
-            SUBJECT,
-            format!("{}: {error}", device.display()),
-            "switch virtualisation on in the firmware, or use the uml engine, which needs none",
-        ),
+/// An engine that does not work matters only if it is the one asked for, or if none does.
+fn judge(tried: Vec<probe::Finding>, asked: Option<&str>) -> Vec<Finding> {
+    let any_works = tried.iter().any(|finding| finding.problem.is_none());
+    let mut findings = Vec::new();
+    let choice = asked.unwrap_or_default().parse::<EngineChoice>();
+    if let Err(error) = &choice {
+        findings.push(Finding::broken(
+            "DHOW_ENGINE",
+            error.to_string(),
+            "unset DHOW_ENGINE",
+        ));
     }
-}
-
-fn uml(library: &Path) -> Finding {
-    installed(
-        "engine uml",
-        library,
-        "linux",
-        "needs no device and no rights",
-    )
-}
-
-/// Whether an engine's files were installed with us.
-fn installed(subject: &'static str, library: &Path, kernel: &str, otherwise: &str) -> Finding {
-    let missing = |name: &&str| !library.join(name).is_file();
-    let missing: Vec<&str> = [kernel, "initramfs.cpio"]
-        .into_iter()
-        .filter(missing)
-        .collect();
-    if missing.is_empty() {
-        return Finding::fine(subject, otherwise);
+    for finding in tried {
+        let subject = match finding.engine {
+            Engine::Kvm => "engine kvm",
+            Engine::Uml => "engine uml",
+        };
+        let is_asked = choice == Ok(EngineChoice::Only(finding.engine));
+        findings.push(match finding.problem {
+            None => Finding::fine(subject, "usable"),
+            Some(problem) if any_works && !is_asked => {
+                Finding::limited(subject, problem.reason, problem.fix)
+            }
+            Some(problem) => Finding::broken(subject, problem.reason, problem.fix),
+        });
     }
-    Finding::broken(
-        subject,
-        format!(
-            "{} not found in {}",
-            missing.join(" and "),
-            library.display()
-        ),
-        "install dhow as a whole, or set DHOW_LIB to the folder that holds them",
-    )
+    findings
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Verdict, kvm, uml};
+    use dhow_machine::Engine;
+    use dhow_machine::probe::{self, Problem};
 
-    #[test]
-    fn an_engine_without_its_files_says_which() {
-        let library = tempfile::tempdir().expect("a temporary folder");
-        std::fs::write(library.path().join("linux"), "").expect("a kernel");
-        let finding = uml(library.path());
-        assert_eq!(finding.verdict, Verdict::Broken);
-        assert!(
-            finding.says.starts_with("initramfs.cpio not found in "),
-            "{}",
-            finding.says
-        );
+    use super::{Verdict, judge};
+
+    fn tried(kvm: Option<&str>, uml: Option<&str>) -> Vec<probe::Finding> {
+        let problem = |reason: &str| Problem {
+            reason: reason.to_owned(),
+            fix: "mend".to_owned(),
+        };
+        vec![
+            probe::Finding {
+                engine: Engine::Kvm,
+                problem: kvm.map(problem),
+            },
+            probe::Finding {
+                engine: Engine::Uml,
+                problem: uml.map(problem),
+            },
+        ]
+    }
+
+    fn verdicts(tried: Vec<probe::Finding>, asked: Option<&str>) -> Vec<Verdict> {
+        judge(tried, asked)
+            .iter()
+            .map(|finding| finding.verdict)
+            .collect()
     }
 
     #[test]
-    fn a_host_without_kvm_is_limited_and_not_broken() {
-        let library = tempfile::tempdir().expect("a temporary folder");
-        let finding = kvm(&library.path().join("no-such-device"), library.path());
-        assert_eq!(finding.verdict, Verdict::Limited);
-        assert!(finding.fix.is_some());
+    fn one_engine_is_enough() {
+        let verdicts = verdicts(tried(Some("no device"), None), None);
+        assert_eq!(verdicts, [Verdict::Limited, Verdict::Fine]);
+    }
+
+    #[test]
+    fn without_any_engine_all_are_broken() {
+        let verdicts = verdicts(tried(Some("no device"), Some("no kernel")), None);
+        assert_eq!(verdicts, [Verdict::Broken, Verdict::Broken]);
+    }
+
+    #[test]
+    fn the_engine_asked_for_must_work() {
+        let verdicts = verdicts(tried(Some("no device"), None), Some("kvm"));
+        assert_eq!(verdicts, [Verdict::Broken, Verdict::Fine]);
+    }
+
+    #[test]
+    fn a_wrong_choice_is_told() {
+        let findings = judge(tried(None, None), Some("vbox"));
+        assert_eq!(findings[0].verdict, Verdict::Broken);
+        assert!(findings[0].says.contains("vbox"), "{}", findings[0].says);
     }
 }

@@ -45,6 +45,18 @@ impl Client {
         self.stream(Method::GET, &target, full(None), None).await
     }
 
+    /// What our daemon has to tell once, such as containers lost with the daemon before it.
+    ///
+    /// # Errors
+    /// 404 from a daemon that is not ours.
+    pub async fn notices(&self) -> Result<Vec<String>, ClientError> {
+        self.fetch(
+            Method::GET,
+            &Target::outside_the_api(&[OWN_SEGMENT, "notices"]),
+        )
+        .await
+    }
+
     /// State of the machine: running or not, engine, kernel, memory, boot time.
     ///
     /// # Errors

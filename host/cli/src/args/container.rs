@@ -166,7 +166,7 @@ pub(crate) struct ContainerArgs {
     pub(crate) quiet: bool,
 
     /// Show this help
-    #[arg(long, action = clap::ArgAction::Help)]
+    #[arg(long, action = clap::ArgAction::HelpShort)]
     pub(crate) help: Option<bool>,
 
     /// The image to run

@@ -40,7 +40,10 @@ const EXAMPLES: &str = "Examples:
 pub(crate) fn command() -> Command {
     let command = Cli::command();
     let page = first_page(&command);
-    command.help_template(page)
+    // As with Docker, the last of a repeated flag counts.
+    command
+        .help_template(page)
+        .mut_subcommands(|verb| verb.args_override_self(true))
 }
 
 /// The same command line, where every switch also takes `=true` or `=false`.
@@ -54,6 +57,7 @@ pub(super) fn command_with_switch_values() -> Command {
                 .num_args(0..=1)
                 .require_equals(true)
                 .default_missing_value("true")
+                .default_value("false")
         })
     };
     command().mut_subcommands(with_values)

@@ -63,6 +63,17 @@ fn switches_take_a_value_as_docker_s_do() {
 }
 
 #[test]
+fn the_last_of_a_repeated_flag_counts() {
+    let Verb::Run(args) = parse(&[
+        "run", "--rm", "--rm", "--name", "a", "--name", "b", "busybox",
+    ]) else {
+        panic!("not run");
+    };
+    assert!(args.container.rm);
+    assert_eq!(args.container.name.as_deref(), Some("b"));
+}
+
+#[test]
 fn a_command_for_exec_keeps_its_flags() {
     let Verb::Exec(args) = parse(&["exec", "-it", "web", "ls", "-it"]) else {
         panic!("not exec")
@@ -79,7 +90,7 @@ fn mistakes_are_told() {
     assert_eq!(refusal(&["rm"]), ErrorKind::MissingRequiredArgument);
     assert_eq!(
         refusal(&["run", "--rm=maybe", "busybox"]),
-        ErrorKind::ValueValidation
+        ErrorKind::InvalidValue
     );
 }
 

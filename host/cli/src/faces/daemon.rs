@@ -56,7 +56,13 @@ fn attempt(args: &DaemonArgs) -> Outcome {
         leave_the_terminal()?;
     }
     start_log()?;
-    let _lock = lock(&paths.daemon_lock())?;
+    // Started by a command, we may find the daemon before us still stopping its machine.
+    let wait = if args.detached {
+        FlockArg::LockExclusive
+    } else {
+        FlockArg::LockExclusiveNonblock
+    };
+    let _lock = lock(&paths.daemon_lock(), wait)?;
     let listener = listen(&paths.socket())?;
     let ready = || {
         if args.detached {
@@ -93,14 +99,14 @@ fn start_log() -> Result<(), Failure> {
 }
 
 /// One daemon a home. The kernel frees the lock when we end, whatever way.
-fn lock(path: &Path) -> Result<Flock<File>, Failure> {
+fn lock(path: &Path, wait: FlockArg) -> Result<Flock<File>, Failure> {
     let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
         .open(path)
         .with_context(|| format!("failed to open {}", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+    Flock::lock(file, wait).map_err(|(_, errno)| {
         if errno == Errno::EWOULDBLOCK {
             Failure::new("another daemon serves this home already")
                 .hint("set DHOW_HOME to another folder to have two")
@@ -244,6 +250,8 @@ fn stop_on_signals(shutdown: &CancellationToken) -> anyhow::Result<()> {
 mod tests {
     use std::time::Duration;
 
+    use nix::fcntl::FlockArg;
+
     use super::{DEFAULT_IDLE, idle_time, listen, lock};
 
     #[test]
@@ -253,15 +261,15 @@ mod tests {
             idle_time(Some("5")).expect("a time"),
             Duration::from_secs(5)
         );
-        assert!(idle_time(Some("soon")).is_err());
+        let _refused = idle_time(Some("soon")).expect_err("a refusal");
     }
 
     #[test]
     fn a_home_has_one_daemon() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("daemon.lock");
-        let _first = lock(&path).expect("the first lock");
-        let second = lock(&path).expect_err("a refusal");
+        let _first = lock(&path, FlockArg::LockExclusive).expect("the first lock");
+        let second = lock(&path, FlockArg::LockExclusiveNonblock).expect_err("a refusal");
         assert_eq!(second.line(), "another daemon serves this home already");
     }
 

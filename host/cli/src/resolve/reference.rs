@@ -51,7 +51,7 @@ mod tests {
             ("host:5000/app", "2")
         );
         assert_eq!(new_name("app").expect("a name"), ("app", "latest"));
-        assert!(new_name("app@sha256:0").is_err());
-        assert!(new_name(":x").is_err());
+        let _refused = new_name("app@sha256:0").expect_err("a refusal");
+        let _refused = new_name(":x").expect_err("a refusal");
     }
 }

@@ -9,7 +9,7 @@ use crate::args::system::{CompletionArgs, CompletionShell};
 use crate::failure::Outcome;
 
 /// `dhow completion`.
-pub(crate) fn completion(args: CompletionArgs) -> Outcome {
+pub(crate) fn completion(args: &CompletionArgs) -> Outcome {
     let shell = match args.shell {
         CompletionShell::Bash => Shell::Bash,
         CompletionShell::Zsh => Shell::Zsh,

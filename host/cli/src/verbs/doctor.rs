@@ -9,7 +9,10 @@ use crate::output;
 
 /// `dhow doctor`: exit code 1 when something keeps containers from running.
 pub(crate) fn doctor(args: &DoctorArgs) -> Outcome {
-    let findings = examine();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let findings = runtime.block_on(examine());
     if args.json {
         let list: Vec<_> = findings.iter().map(as_json).collect();
         output::line(&json!(list).to_string())?;

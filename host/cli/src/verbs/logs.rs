@@ -55,6 +55,6 @@ mod tests {
     fn tail_is_a_number_or_all() {
         assert_eq!(tail("10").expect("a number"), "10");
         assert_eq!(tail("-1").expect("all"), "all");
-        assert!(tail("ten").is_err());
+        let _refused = tail("ten").expect_err("a refusal");
     }
 }

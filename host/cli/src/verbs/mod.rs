@@ -45,7 +45,7 @@ pub(crate) fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Vmm(args) if args.probe => face(faces::vmm::probe()),
         Verb::Vmm(_) => face(faces::vmm::run()),
         Verb::Devices => face(faces::devices::run()),
-        Verb::Completion(args) => completion::completion(args),
+        Verb::Completion(args) => completion::completion(&args),
         Verb::Env(args) => env::env(context, &args),
         Verb::Doctor(args) => doctor::doctor(&args),
         other => on_client_runtime(other, context),

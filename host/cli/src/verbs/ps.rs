@@ -231,7 +231,7 @@ mod tests {
     fn long_commands_are_cut() {
         assert_eq!(
             command("sh -c \"exec sleep 1000\"", false),
-            "\"sh -c \\\"exec sleep …\""
+            "\"sh -c \\\"exec sleep 1…\""
         );
         assert_eq!(command("sleep 1", false), "\"sleep 1\"");
     }
