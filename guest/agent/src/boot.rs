@@ -50,12 +50,8 @@ fn system_mounts() -> [SystemMount; 7] {
             "mode=0620,gid=5,ptmxmode=0666",
         ),
         mount("cgroup2", CGROUP, quiet, ""),
-        mount(
-            "tmpfs",
-            "/run",
-            MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
-            "mode=0755",
-        ),
+        // Not MS_NODEV: layers are mounted from device nodes that the runtime makes below it.
+        mount("tmpfs", "/run", MsFlags::MS_NOSUID, "mode=0755"),
         mount(
             "tmpfs",
             "/tmp",

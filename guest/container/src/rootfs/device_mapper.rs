@@ -121,15 +121,20 @@ impl DeviceMapper {
 
     /// Maps a range of a disk to a read-only device, and returns the device's number.
     pub(super) fn map(&self, disk: u64, range: LayerRange) -> Result<u64, DeviceMapperError> {
-        let name = format!("layer-{}", range.offset);
+        let name = device_name(range);
         let mut message = Message::new(&name);
         self.control(DEVICE_CREATE, &mut message)
             .map_err(|errno| failed("create", range, errno))?;
         let device = message.header.device;
-        self.load(&name, disk, range).inspect_err(|_error| {
-            let _removed = self.control(DEVICE_REMOVE, &mut Message::new(&name));
-        })?;
+        self.load(&name, disk, range)
+            .inspect_err(|_error| self.unmap(range))?;
         Ok(device)
+    }
+
+    /// Takes back a device that could not be used. One that is in use stays.
+    pub(super) fn unmap(&self, range: LayerRange) {
+        let name = device_name(range);
+        let _in_use = self.control(DEVICE_REMOVE, &mut Message::new(&name));
     }
 
     /// Loads the table of a new device and lets it work.
@@ -154,6 +159,10 @@ impl DeviceMapper {
             Ok(())
         }
     }
+}
+
+fn device_name(range: LayerRange) -> String {
+    format!("layer-{}", range.offset)
 }
 
 fn failed(what: &'static str, range: LayerRange, errno: Errno) -> DeviceMapperError {

@@ -127,12 +127,13 @@ impl Layers {
         };
         let mapper = state.mapper.insert(mapper);
         let device = mapper.map(self.disk_number()?, range).map_err(map_error)?;
-        let path = self
-            .mount_device(device, range)
-            .map_err(|errno| LayerError::Mount {
+        let path = self.mount_device(device, range).map_err(|errno| {
+            mapper.unmap(range);
+            LayerError::Mount {
                 offset: range.offset,
                 errno,
-            })?;
+            }
+        })?;
         state.mounted.insert(range, path.clone());
         Ok(path)
     }

@@ -196,8 +196,8 @@ async fn serve_api(
     listener
         .set_nonblocking(true)
         .context("failed to prepare the socket")?;
-    let listener = tokio::net::UnixListener::from_std(listener)
-        .context("failed to watch the socket")?;
+    let listener =
+        tokio::net::UnixListener::from_std(listener).context("failed to watch the socket")?;
     ready().context("failed to report readiness")?;
     let options = ServeOptions {
         idle_timeout: Some(idle),

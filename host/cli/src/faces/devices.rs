@@ -24,16 +24,14 @@ const SOCKET_NAMES: [&str; 4] = ["layers.sock", "data.sock", "vsock.sock", "rng.
 pub(crate) fn run() -> anyhow::Result<()> {
     let mut input = owner::input();
     let spec = owner::read_spec(&mut input)?;
-    let exit = own(&spec, input)
-        .unwrap_or_else(|error| VmExit::Failed { reason: format!("{error:#}") });
+    let exit = own(&spec, input).unwrap_or_else(|error| VmExit::Failed {
+        reason: format!("{error:#}"),
+    });
     owner::tell_end(exit);
     Ok(())
 }
 
-fn own(
-    spec: &MachineSpec,
-    input: std::io::BufReader<std::io::Stdin>,
-) -> anyhow::Result<VmExit> {
+fn own(spec: &MachineSpec, input: std::io::BufReader<std::io::Stdin>) -> anyhow::Result<VmExit> {
     let devices = owner::devices(spec)?;
     let mut server = Server::new();
     let mut served = Vec::new();
@@ -41,8 +39,13 @@ fn own(
         let socket = spec.run_dir.join(name);
         let listener = UnixListener::bind(&socket)
             .with_context(|| format!("failed to listen on {}", socket.display()))?;
-        served.push(VhostUserDevice { socket, device_type: device.device_type() });
-        server.add(device, listener).context("failed to serve a device")?;
+        served.push(VhostUserDevice {
+            socket,
+            device_type: device.device_type(),
+        });
+        server
+            .add(device, listener)
+            .context("failed to serve a device")?;
     }
     let stop = owner::serve_user(input, devices.layers)?;
     let mut linux = start_linux(spec, &served)?;
@@ -62,13 +65,20 @@ fn wait(linux: &mut Child, running: bool) -> anyhow::Result<VmExit> {
     let mut running = running;
     while running && std::time::Instant::now() < deadline {
         std::thread::sleep(std::time::Duration::from_millis(1));
-        running = linux.try_wait().context("failed to wait for Linux")?.is_none();
+        running = linux
+            .try_wait()
+            .context("failed to wait for Linux")?
+            .is_none();
     }
     if running {
         linux.kill().context("failed to end Linux")?;
     }
     let status = linux.wait().context("failed to wait for Linux")?;
-    Ok(if running { VmExit::Stopped } else { exit_of(status) })
+    Ok(if running {
+        VmExit::Stopped
+    } else {
+        exit_of(status)
+    })
 }
 
 fn exit_of(status: ExitStatus) -> VmExit {
@@ -98,7 +108,9 @@ fn start_linux(spec: &MachineSpec, devices: &[VhostUserDevice]) -> anyhow::Resul
     // SAFETY: between fork and exec the closure makes two system calls and touches no memory of
     // ours beyond its stack: nothing is allocated and no lock taken.
     unsafe { command.pre_exec(tie_to_parent) };
-    command.spawn().with_context(|| format!("failed to start {}", spec.kernel.display()))
+    command
+        .spawn()
+        .with_context(|| format!("failed to start {}", spec.kernel.display()))
 }
 
 /// Linux dies with us, even when we are killed, and dumps no core when its kernel panics.
@@ -113,8 +125,14 @@ fn tie_to_parent() -> std::io::Result<()> {
 fn memory_folder(spec: &MachineSpec) -> PathBuf {
     let shared_memory = Path::new("/dev/shm");
     let fits = statvfs(shared_memory).is_ok_and(|facts| {
-        let free = facts.blocks_available().saturating_mul(facts.fragment_size());
+        let free = facts
+            .blocks_available()
+            .saturating_mul(facts.fragment_size());
         free >= spec.memory_bytes && !facts.flags().contains(FsFlags::ST_NOEXEC)
     });
-    if fits { shared_memory.to_owned() } else { spec.run_dir.clone() }
+    if fits {
+        shared_memory.to_owned()
+    } else {
+        spec.run_dir.clone()
+    }
 }

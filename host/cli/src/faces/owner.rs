@@ -34,7 +34,9 @@ impl AsFd for Stop {
 /// Reads the description: the first line of standard input.
 pub(super) fn read_spec(input: &mut impl BufRead) -> anyhow::Result<MachineSpec> {
     let mut line = String::new();
-    input.read_line(&mut line).context("failed to read the machine's description")?;
+    input
+        .read_line(&mut line)
+        .context("failed to read the machine's description")?;
     serde_json::from_str(&line).context("failed to understand the machine's description")
 }
 
@@ -52,11 +54,20 @@ pub(super) fn devices(spec: &MachineSpec) -> anyhow::Result<Devices> {
         .with_context(|| format!("failed to open {}", spec.data_disk.display()))?;
     let dial = UnixListener::bind(&spec.dial_socket)
         .with_context(|| format!("failed to listen on {}", spec.dial_socket.display()))?;
-    let host_ports =
-        spec.host_ports.iter().map(|entry| (entry.port, entry.socket.clone())).collect();
-    let guest_cid = dhow_protocol::GUEST_CID.try_into().context("failed to give a CID")?;
-    let vsock = Vsock::new(VsockConfig { guest_cid, dial, host_ports })
-        .context("failed to make the vsock device")?;
+    let host_ports = spec
+        .host_ports
+        .iter()
+        .map(|entry| (entry.port, entry.socket.clone()))
+        .collect();
+    let guest_cid = dhow_protocol::GUEST_CID
+        .try_into()
+        .context("failed to give a CID")?;
+    let vsock = Vsock::new(VsockConfig {
+        guest_cid,
+        dial,
+        host_ports,
+    })
+    .context("failed to make the vsock device")?;
     let (layer_disk, layers) = LayerDisk::new(spec.layer_disk_bytes);
     let data_disk = DataDisk::new(data).context("failed to make the data disk's device")?;
     let list: [Box<dyn VirtioDevice>; 4] = [
@@ -69,10 +80,7 @@ pub(super) fn devices(spec: &MachineSpec) -> anyhow::Result<Devices> {
 }
 
 /// Answers the machine's user in a thread until it is gone, then raises the returned flag.
-pub(super) fn serve_user(
-    input: BufReader<Stdin>,
-    layers: LayerMap,
-) -> anyhow::Result<Stop> {
+pub(super) fn serve_user(input: BufReader<Stdin>, layers: LayerMap) -> anyhow::Result<Stop> {
     let event = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC)
         .context("failed to make an eventfd")?;
     let stop = Stop(Arc::new(event));
@@ -92,13 +100,20 @@ pub(super) fn serve_user(
 
 fn obey(line: &str, layers: &LayerMap) {
     match serde_json::from_str(line) {
-        Ok(OwnerCommand::MapLayer { offset, length, path }) => {
+        Ok(OwnerCommand::MapLayer {
+            offset,
+            length,
+            path,
+        }) => {
             let mapped = File::open(&path)
                 .with_context(|| format!("failed to open {}", path.display()))
                 .and_then(|file| layers.map(offset, file, length).context("failed to map it"));
             tell(&match mapped {
                 Ok(()) => OwnerEvent::Mapped { offset },
-                Err(error) => OwnerEvent::MapFailed { offset, reason: format!("{error:#}") },
+                Err(error) => OwnerEvent::MapFailed {
+                    offset,
+                    reason: format!("{error:#}"),
+                },
             });
         }
         Err(error) => tracing::warn!(%line, %error, "unknown command"),

@@ -19,8 +19,9 @@ const COMMAND_LINE: &str = "console=ttyS0 quiet random.trust_cpu=on \
 pub(crate) fn run() -> anyhow::Result<()> {
     let mut input = owner::input();
     let spec = owner::read_spec(&mut input)?;
-    let exit = own(&spec, input)
-        .unwrap_or_else(|error| VmExit::Failed { reason: format!("{error:#}") });
+    let exit = own(&spec, input).unwrap_or_else(|error| VmExit::Failed {
+        reason: format!("{error:#}"),
+    });
     owner::tell_end(exit);
     Ok(())
 }
@@ -29,10 +30,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
 pub(crate) fn probe() -> anyhow::Result<()> {
     let problem = dhow_vmm::probe(PROBE_BUDGET).err().map(|unusable| Problem {
         reason: unusable.to_string(),
-        fix: unusable.hint().unwrap_or_else(|| "use DHOW_ENGINE=uml".to_owned()),
+        fix: unusable
+            .hint()
+            .unwrap_or_else(|| "use DHOW_ENGINE=uml".to_owned()),
     });
     let text = serde_json::to_string(&problem).context("failed to encode the finding")?;
-    std::io::stdout().write_all(text.as_bytes()).context("failed to print the finding")
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("failed to print the finding")
 }
 
 fn own(spec: &MachineSpec, input: BufReader<Stdin>) -> anyhow::Result<VmExit> {
@@ -52,10 +57,16 @@ fn own(spec: &MachineSpec, input: BufReader<Stdin>) -> anyhow::Result<VmExit> {
         vm.attach(device).context("failed to attach a device")?;
     }
     let stop = owner::serve_user(input, devices.layers)?;
-    Ok(match vm.run(&stop).context("failed to run the virtual machine")? {
-        Exit::Stopped => VmExit::Stopped,
-        Exit::PowerOff | Exit::Reset => VmExit::PowerOff,
-        Exit::Panic => VmExit::Failed { reason: "the guest's kernel panicked".to_owned() },
-        Exit::TripleFault => VmExit::Failed { reason: "the guest faulted beyond rescue".to_owned() },
-    })
+    Ok(
+        match vm.run(&stop).context("failed to run the virtual machine")? {
+            Exit::Stopped => VmExit::Stopped,
+            Exit::PowerOff | Exit::Reset => VmExit::PowerOff,
+            Exit::Panic => VmExit::Failed {
+                reason: "the guest's kernel panicked".to_owned(),
+            },
+            Exit::TripleFault => VmExit::Failed {
+                reason: "the guest faulted beyond rescue".to_owned(),
+            },
+        },
+    )
 }
