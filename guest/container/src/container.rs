@@ -106,39 +106,15 @@ pub(crate) struct Container {
     pub(crate) may_trace: bool,
     /// Whether it is frozen.
     pub(crate) frozen: Mutex<bool>,
-    execs: Mutex<HashMap<String, Option<Arc<Running>>>>,
+    /// Its further processes.
+    pub(crate) execs: Execs,
 }
 
-impl Container {
-    /// A container with no further processes yet.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each argument becomes the field of its name"
-    )]
-    pub(crate) fn new(
-        init: Running,
-        pid: u32,
-        exit: ExitWatch,
-        root: Arc<OwnedFd>,
-        devpts: Option<Arc<OwnedFd>>,
-        cgroup: Cgroup,
-        seccomp: Option<Filter>,
-        may_trace: bool,
-    ) -> Self {
-        Self {
-            init,
-            pid,
-            exit,
-            root,
-            devpts,
-            cgroup,
-            seccomp,
-            may_trace,
-            frozen: Mutex::default(),
-            execs: Mutex::default(),
-        }
-    }
+/// The further processes of a container by id; one without a process is being started.
+#[derive(Debug, Default)]
+pub(crate) struct Execs(Mutex<HashMap<String, Option<Arc<Running>>>>);
 
+impl Container {
     /// Keeps an exec's name until it runs; the name is free again if the value goes before.
     pub(crate) fn reserve_exec(&self, exec: &str) -> Result<ExecName<'_>, LookupError> {
         check_id(exec)?;
@@ -168,7 +144,7 @@ impl Container {
     }
 
     fn execs(&self) -> MutexGuard<'_, HashMap<String, Option<Arc<Running>>>> {
-        self.execs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.execs.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

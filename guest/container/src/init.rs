@@ -35,14 +35,14 @@ pub(crate) fn arguments(command: Vec<CString>) -> Vec<CString> {
 pub fn init_if_requested() {
     let mut arguments = std::env::args_os();
     if arguments.next().is_some_and(|name| name == INIT_NAME) {
-        let code = init(arguments.collect());
+        let code = init(&arguments.collect::<Vec<_>>());
         #[expect(clippy::exit, reason = "this is the whole of another program")]
         std::process::exit(code);
     }
 }
 
 /// Runs the command to its end; returns its exit code.
-fn init(arguments: Vec<OsString>) -> i32 {
+fn init(arguments: &[OsString]) -> i32 {
     // Blocked signals wait for sigwait below instead of running a handler.
     let all = SigSet::all();
     let _blocked = all.thread_block();

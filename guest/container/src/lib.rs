@@ -17,9 +17,9 @@
 //! | [`Runtime::shutdown`] | `shutdown.rs` | ends everything |
 //!
 //! How a start works: the agent resolves everything it can and writes down what is left as a list
-//! of steps ([`plan`]); `clone3` makes a child in the new namespaces and the container's cgroup;
-//! the child walks the steps and executes the program ([`spawn`]). A start that fails leaves
-//! nothing behind. [`reaper`] says how exit statuses find their way.
+//! of steps (`plan`); `clone3` makes a child in the new namespaces and the container's cgroup;
+//! the child walks the steps and executes the program (`spawn`). A start that fails leaves
+//! nothing behind. `reaper` says how exit statuses find their way.
 
 mod cgroup;
 mod container;

@@ -1,194 +1,34 @@
 //! Sets a container up and starts its first process.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod error;
+mod files;
+mod undo;
 
-use dhow_protocol::{Failure, FailureKind, RunContainer};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use dhow_protocol::RunContainer;
 use oci_spec::runtime::{Linux, Process as OciProcess, Spec};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 
-use crate::cgroup::{Cgroup, CgroupError, DeviceFilterError, LimitError, devices, limits};
-use crate::container::{Container, LookupError, Running};
+use self::files::etc_files;
+use self::undo::{Folder, Unused};
+use crate::cgroup::{Cgroup, devices, limits};
+use crate::container::{Container, Execs, Running};
 use crate::io::{IoError, StreamRequest, Streams};
-use crate::plan::mounts::{self, MountError, MountPlan};
-use crate::plan::namespaces::{self, NamespaceError, Namespaces};
-use crate::plan::process::{self, Filter, ProcessError, Surroundings};
-use crate::plan::system::{self, SystemError};
-use crate::plan::{ZeroByte, c_string, capability};
-use crate::rootfs::{LayerError, RootError, detached, overlay};
+use crate::plan::mounts::{self, MountPlan};
+use crate::plan::namespaces::{self, Namespaces};
+use crate::plan::process::{self, Filter, Surroundings};
+use crate::plan::system;
+use crate::plan::{c_string, capability};
+use crate::rootfs::overlay;
 use crate::runtime::{Process, Runtime};
-use crate::seccomp::{self, SeccompError};
+use crate::seccomp;
 use crate::spawn::{Plan, SpawnError, Spawned, Step};
-use crate::user::{self, ResolvedUser, UserError, UserRequest};
+use crate::user::{self, ResolvedUser, UserRequest};
 
-/// Why a container did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// It runs already, or its id is none.
-    #[error(transparent)]
-    Lookup(#[from] LookupError),
-    /// The configuration is none.
-    #[error("the container's configuration is not a valid OCI config.json")]
-    Config(#[source] serde_json::Error),
-    /// The configuration lacks a part.
-    #[error("the container's configuration has no {0}")]
-    Incomplete(&'static str),
-    /// One part of the configuration cannot be as asked.
-    #[error(transparent)]
-    Part(#[from] PartError),
-    /// A layer cannot be used.
-    #[error("failed to prepare the image's layers")]
-    Layer(#[from] LayerError),
-    /// The root cannot be mounted.
-    #[error("failed to prepare the root file system")]
-    Root(#[from] RootError),
-    /// A file of the container cannot be written.
-    #[error("failed to write {path}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why it failed.
-        #[source]
-        errno: Errno,
-    },
-    /// Its cgroup cannot be made.
-    #[error(transparent)]
-    Cgroup(#[from] CgroupError),
-    /// Its input and output cannot be made.
-    #[error(transparent)]
-    Io(#[from] IoError),
-    /// The command cannot be executed.
-    #[error(transparent)]
-    Command(#[from] CommandError),
-    /// The process cannot be made.
-    #[error("failed to start the container's process")]
-    Spawn(#[source] SpawnError),
-}
-
-/// Why one part of a configuration cannot be as asked.
-#[derive(Debug, thiserror::Error)]
-pub enum PartError {
-    /// Its user.
-    #[error(transparent)]
-    User(#[from] UserError),
-    /// Its mounts.
-    #[error(transparent)]
-    Mount(#[from] MountError),
-    /// Its namespaces.
-    #[error(transparent)]
-    Namespace(#[from] NamespaceError),
-    /// Its process.
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-    /// Its devices, names or parameters.
-    #[error(transparent)]
-    System(#[from] SystemError),
-    /// Its system call filter.
-    #[error(transparent)]
-    Seccomp(#[from] SeccompError),
-    /// Its resource limits.
-    #[error(transparent)]
-    Limit(#[from] LimitError),
-    /// Its device rules.
-    #[error(transparent)]
-    Device(#[from] DeviceFilterError),
-    /// A text of it.
-    #[error(transparent)]
-    Text(#[from] ZeroByte),
-}
-
-/// Why a command cannot be executed, as Docker says it.
-#[derive(Debug, thiserror::Error)]
-pub enum CommandError {
-    /// It is not in any directory of `PATH`.
-    #[error("exec: \"{0}\": executable file not found in $PATH")]
-    NotInPath(String),
-    /// It is not at its path.
-    #[error("exec: \"{0}\": no such file or directory")]
-    NoSuchFile(String),
-    /// It is there but may not be executed.
-    #[error("exec: \"{command}\": {reason}")]
-    NotExecutable {
-        /// The command.
-        command: String,
-        /// Why not, as the kernel says it.
-        reason: &'static str,
-    },
-}
-
-impl CommandError {
-    /// What the kernel's answer to `execve` means; `None` where the command is not to blame.
-    pub(crate) fn of(errno: Errno, command: &str) -> Option<Self> {
-        let not_executable = |reason| Self::NotExecutable {
-            command: command.to_owned(),
-            reason,
-        };
-        match errno {
-            Errno::NOENT | Errno::NOTDIR if command.contains('/') => {
-                Some(Self::NoSuchFile(command.to_owned()))
-            }
-            Errno::NOENT | Errno::NOTDIR => Some(Self::NotInPath(command.to_owned())),
-            Errno::ACCESS | Errno::PERM => Some(not_executable("permission denied")),
-            Errno::NOEXEC => Some(not_executable("exec format error")),
-            Errno::ISDIR => Some(not_executable("is a directory")),
-            Errno::TXTBSY => Some(not_executable("text file busy")),
-            Errno::LOOP => Some(not_executable("too many levels of symbolic links")),
-            Errno::TOOBIG => Some(not_executable("argument list too long")),
-            _ => None,
-        }
-    }
-
-    /// What sort of failure this is.
-    pub(crate) fn kind(&self) -> FailureKind {
-        match self {
-            Self::NotInPath(_) | Self::NoSuchFile(_) => FailureKind::CommandNotFound,
-            Self::NotExecutable { .. } => FailureKind::NotExecutable,
-        }
-    }
-}
-
-impl PartError {
-    /// What sort of failure this is: mostly the request's own fault.
-    pub(crate) fn kind(&self) -> FailureKind {
-        match self {
-            Self::User(UserError::Read { .. })
-            | Self::Mount(MountError::Prepare { .. })
-            | Self::Limit(LimitError::Write(_))
-            | Self::Device(DeviceFilterError::Load(_) | DeviceFilterError::Attach(_)) => {
-                FailureKind::Internal
-            }
-            _ => FailureKind::Invalid,
-        }
-    }
-}
-
-impl RunError {
-    /// What sort of failure this is.
-    #[must_use]
-    pub fn kind(&self) -> FailureKind {
-        match self {
-            Self::Lookup(error) => error.kind(),
-            Self::Config(_) | Self::Incomplete(_) => FailureKind::Invalid,
-            Self::Part(error) => error.kind(),
-            Self::Command(error) => error.kind(),
-            Self::Io(IoError::NoTerminals) => FailureKind::Invalid,
-            Self::Layer(_)
-            | Self::Root(_)
-            | Self::File { .. }
-            | Self::Cgroup(_)
-            | Self::Io(_)
-            | Self::Spawn(_) => FailureKind::Internal,
-        }
-    }
-
-    /// The error as the host is told it.
-    #[must_use]
-    pub fn failure(&self) -> Failure {
-        crate::failure(self.kind(), self)
-    }
-}
+pub use self::error::{CommandError, PartError, RunError};
 
 impl Runtime {
     /// Sets a container up and starts its first process.
@@ -207,6 +47,7 @@ impl Runtime {
             .as_ref()
             .ok_or(RunError::Incomplete("process"))?;
         let linux = spec.linux().as_ref().ok_or(RunError::Incomplete("linux"))?;
+        refuse_unsupported(&spec, linux)?;
         let folder = Folder::make(self.folder(&request.id))?;
         let layers = self.layers.mount(&request.layers)?;
         let root = Arc::new(overlay::mount(&layers, &folder.path)?);
@@ -228,19 +69,21 @@ impl Runtime {
         let pidfd = Arc::new(spawned.pidfd);
         let exit = ticket.register(spawned.pid);
         let own_pidfd = clone_descriptor(&pidfd)?;
-        reserved.fill(Container::new(
-            Running {
+        reserved.fill(Container {
+            init: Running {
                 pidfd,
                 terminal: parts.streams.terminal,
             },
-            spawned.pid,
-            exit.clone(),
+            pid: spawned.pid,
+            exit: exit.clone(),
             root,
-            parts.devpts,
-            cgroup.keep(),
-            parts.seccomp,
-            capability::may_trace(oci.capabilities().as_ref()),
-        ));
+            devpts: parts.devpts,
+            cgroup: cgroup.keep(),
+            seccomp: parts.seccomp,
+            may_trace: capability::may_trace(oci.capabilities().as_ref()),
+            frozen: Mutex::default(),
+            execs: Execs::default(),
+        });
         folder.keep();
         Ok(Process {
             pid: spawned.pid,
@@ -405,6 +248,26 @@ impl Runtime {
     }
 }
 
+/// Refuses what would be silently ignored otherwise.
+fn refuse_unsupported(spec: &Spec, linux: &Linux) -> Result<(), RunError> {
+    let asked = |is_some, what| {
+        if is_some {
+            Err(RunError::Unsupported(what))
+        } else {
+            Ok(())
+        }
+    };
+    asked(spec.hooks().is_some(), "hooks")?;
+    asked(
+        linux
+            .uid_mappings()
+            .as_ref()
+            .is_some_and(|list| !list.is_empty()),
+        "uidMappings",
+    )?;
+    asked(linux.intel_rdt().is_some(), "intelRdt")
+}
+
 /// What the steps of a container are made from.
 struct Ingredients<'a> {
     root: &'a Arc<OwnedFd>,
@@ -470,53 +333,6 @@ pub(crate) fn first_argument(oci: &OciProcess) -> Option<&str> {
     oci.args().as_ref()?.first().map(String::as_str)
 }
 
-/// Files that are the container's own, whatever the image has there.
-fn etc_files(request: &RunContainer, spec: &Spec, folder: &Path) -> Result<Vec<Step>, RunError> {
-    let hostname = spec.hostname().as_ref().map(|name| format!("{name}\n"));
-    let files = [
-        ("hosts", "/etc/hosts", Some(request.hosts.as_str())),
-        (
-            "resolv.conf",
-            "/etc/resolv.conf",
-            Some(request.resolv_conf.as_str()),
-        ),
-        ("hostname", "/etc/hostname", hostname.as_deref()),
-    ];
-    let taken = |target: &str| {
-        let mounts = spec.mounts().iter().flatten();
-        mounts
-            .into_iter()
-            .any(|mount| mount.destination() == Path::new(target))
-    };
-    let mut steps = Vec::new();
-    for (name, target, content) in files {
-        let Some(content) = content.filter(|content| !content.is_empty() && !taken(target)) else {
-            continue;
-        };
-        let path = folder.join(name);
-        let error = |errno| RunError::File {
-            path: path.clone(),
-            errno,
-        };
-        write_file(&path, content.as_bytes()).map_err(error)?;
-        let tree = Arc::new(detached::copy(&path, false).map_err(error)?);
-        let target = c_string(target).map_err(PartError::from)?;
-        steps.push(Step::Attach {
-            tree,
-            target,
-            directory: false,
-        });
-    }
-    Ok(steps)
-}
-
-fn write_file(path: &Path, content: &[u8]) -> Result<(), Errno> {
-    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o644))?;
-    std::io::Write::write_all(&mut std::fs::File::from(file), content)
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
-}
-
 /// The agent's executable, to be a container's init.
 fn own_executable() -> Result<OwnedFd, RunError> {
     let path = Path::new("/proc/self/exe");
@@ -534,64 +350,4 @@ pub(crate) fn clone_descriptor(descriptor: &OwnedFd) -> Result<OwnedFd, IoError>
         what: "a descriptor for the process",
         errno,
     })
-}
-
-/// A container's directory, deleted with the value if it is new and not kept.
-#[derive(Debug)]
-struct Folder {
-    path: PathBuf,
-    is_new: bool,
-}
-
-impl Folder {
-    fn make(path: PathBuf) -> Result<Self, RunError> {
-        let is_new = match rustix::fs::mkdir(&path, Mode::from_raw_mode(0o700)) {
-            Ok(()) => true,
-            Err(Errno::EXIST) => false,
-            Err(errno) => return Err(RunError::File { path, errno }),
-        };
-        Ok(Self { path, is_new })
-    }
-
-    fn keep(mut self) {
-        self.is_new = false;
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if self.is_new {
-            let _removed = std::fs::remove_dir_all(&self.path);
-        }
-    }
-}
-
-/// A group that is deleted with the value unless kept.
-#[derive(Debug)]
-struct Unused(Option<Cgroup>);
-
-impl Unused {
-    fn new(cgroup: Cgroup) -> Self {
-        Self(Some(cgroup))
-    }
-
-    fn get(&self) -> &Cgroup {
-        self.0
-            .as_ref()
-            .expect("only keep takes the group, and takes self too")
-    }
-
-    fn keep(mut self) -> Cgroup {
-        self.0
-            .take()
-            .expect("only keep takes the group, and takes self too")
-    }
-}
-
-impl Drop for Unused {
-    fn drop(&mut self) {
-        if let Some(cgroup) = &self.0 {
-            let _deleted = cgroup.delete();
-        }
-    }
 }

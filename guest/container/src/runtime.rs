@@ -57,6 +57,9 @@ pub enum SetupError {
     /// The reaper's thread cannot be started.
     #[error("failed to start the reaper")]
     Reaper(#[source] std::io::Error),
+    /// The agent cannot be protected from being traced.
+    #[error("failed to forbid tracing the agent")]
+    Tracing(#[source] Errno),
     /// The root cannot be made one that containers can leave.
     #[error("failed to mount the root over itself")]
     Root(#[source] Errno),
@@ -122,6 +125,7 @@ impl Runtime {
             make_folders(&paths.run.join(folder))?;
         }
         make_folders(&paths.data.join("containers"))?;
+        forbid_tracing()?;
         let machine = Machine::inspect(paths.run.join("root"))?;
         let cgroups = Tree::new(&paths.cgroup).map_err(SetupError::Cgroup)?;
         Ok(Self {
@@ -164,6 +168,15 @@ impl Runtime {
     pub fn use_folder_as_layer(&self, range: dhow_protocol::LayerRange, folder: &Path) {
         self.layers.use_folder(range, folder);
     }
+}
+
+/// Keeps containers from tracing a child that shares the agent's memory while it sets itself up in
+/// their sight (an exec's): once it has dropped its capabilities, root in the container could
+/// attach to it otherwise. A container with `CAP_SYS_PTRACE` still could; for those, children get a
+/// copy of the memory.
+fn forbid_tracing() -> Result<(), SetupError> {
+    let behavior = rustix::process::DumpableBehavior::NotDumpable;
+    rustix::process::set_dumpable_behavior(behavior).map_err(SetupError::Tracing)
 }
 
 impl Machine {

@@ -107,6 +107,12 @@ impl Engine {
         &self.0.home
     }
 
+    /// The data disk of the home's machine.
+    #[must_use]
+    pub fn data_disk(&self) -> PathBuf {
+        self.0.home.join(MACHINE).join("data.img")
+    }
+
     /// A name for this run of the engine.
     #[must_use]
     pub fn instance(&self) -> &str {

@@ -105,9 +105,9 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_signal() {
-        assert!(SignalNumber::parse("0").is_err());
-        assert!(SignalNumber::parse("65").is_err());
-        assert!(SignalNumber::parse("SIGNOTHING").is_err());
-        assert!(SignalNumber::parse("RTMIN+31").is_err());
+        SignalNumber::parse("0").unwrap_err();
+        SignalNumber::parse("65").unwrap_err();
+        SignalNumber::parse("SIGNOTHING").unwrap_err();
+        SignalNumber::parse("RTMIN+31").unwrap_err();
     }
 }

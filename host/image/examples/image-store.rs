@@ -1,6 +1,7 @@
 //! A command line for the image store, for trying it and for measuring it.
 //!
 //! `image-store ROOT load FILE|- | list | resolve TEXT | rm TEXT | tag SOURCE TARGET | import FILE NAME`
+#![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
 use std::error::Error;
 use std::fs::File;

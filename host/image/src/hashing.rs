@@ -42,13 +42,15 @@ struct Worker {
 impl Worker {
     fn start() -> io::Result<Self> {
         let (sender, receiver) = sync_channel::<Arc<Vec<u8>>>(QUEUE_LENGTH);
-        let thread = std::thread::Builder::new().name("layer-hash".to_owned()).spawn(move || {
-            let mut hasher = Sha256::new();
-            for buffer in receiver {
-                hasher.update(buffer.as_slice());
-            }
-            Digest::from_bytes(hasher.finalize().into())
-        })?;
+        let thread = std::thread::Builder::new()
+            .name("layer-hash".to_owned())
+            .spawn(move || {
+                let mut hasher = Sha256::new();
+                for buffer in receiver {
+                    hasher.update(buffer.as_slice());
+                }
+                Digest::from_bytes(hasher.finalize().into())
+            })?;
         Ok(Self { sender, thread })
     }
 
@@ -62,7 +64,14 @@ impl<R: Read> HashingReader<R> {
     /// Starts the hashing thread.
     pub(crate) fn new(input: R) -> io::Result<Self> {
         let worker = Worker::start()?;
-        Ok(Self { input, buffer: Arc::default(), start: 0, spare: Vec::new(), worker, total: 0 })
+        Ok(Self {
+            input,
+            buffer: Arc::default(),
+            start: 0,
+            spare: Vec::new(),
+            worker,
+            total: 0,
+        })
     }
 
     /// Reads to the end, then returns the digest and number of all bytes.
@@ -78,9 +87,13 @@ impl<R: Read> HashingReader<R> {
 
     /// Takes a buffer that the hashing thread has let go of, or makes one.
     fn take_buffer(&mut self) -> Vec<u8> {
-        let free = self.spare.iter().position(|buffer| Arc::strong_count(buffer) == 1);
+        let free = self
+            .spare
+            .iter()
+            .position(|buffer| Arc::strong_count(buffer) == 1);
         let free = free.map(|index| self.spare.swap_remove(index));
-        free.and_then(Arc::into_inner).unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
+        free.and_then(Arc::into_inner)
+            .unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
     }
 }
 
@@ -93,7 +106,8 @@ impl<R: Read> BufRead for HashingReader<R> {
             (&mut self.input).take(limit).read_to_end(&mut buffer)?;
             self.total += buffer.len() as u64;
             let full = Arc::new(buffer);
-            self.spare.push(std::mem::replace(&mut self.buffer, Arc::clone(&full)));
+            self.spare
+                .push(std::mem::replace(&mut self.buffer, Arc::clone(&full)));
             self.start = 0;
             if !full.is_empty() {
                 // The thread only ends before its sender is dropped by panicking, which join reports.
@@ -124,7 +138,9 @@ mod tests {
 
     #[test]
     fn hashes_all_bytes_when_the_reader_stops_early() {
-        let content: Vec<u8> = (0..3 * BUFFER_BYTES + 17).map(|at| at.to_le_bytes()[0]).collect();
+        let content: Vec<u8> = (0..3 * BUFFER_BYTES + 17)
+            .map(|at| at.to_le_bytes()[0])
+            .collect();
         let mut reader = HashingReader::new(content.as_slice()).unwrap();
         reader.read_exact(&mut [0; 100]).unwrap();
 

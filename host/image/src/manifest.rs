@@ -23,7 +23,10 @@ pub(crate) const OCI_INDEX: &str = "index.json";
 pub(crate) const BLOBS_PREFIX: &str = "blobs/sha256/";
 
 /// Annotations with an image's name: containerd's full one, OCI's, which may be only a tag.
-const NAME_ANNOTATIONS: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
+const NAME_ANNOTATIONS: [&str; 2] = [
+    "io.containerd.image.name",
+    "org.opencontainers.image.ref.name",
+];
 
 /// Most images of one archive.
 const MAX_IMAGES: usize = 1024;
@@ -168,7 +171,10 @@ pub(crate) fn plan(fetch: &mut Fetch<'_>) -> Result<Vec<PlannedImage>, ManifestE
     if let Some(manifest) = fetch(DOCKER_MANIFEST)? {
         let images: Vec<DockerImage> = parse(DOCKER_MANIFEST, &manifest)?;
         check_count(images.len(), "images", MAX_IMAGES)?;
-        return images.into_iter().map(|image| plan_docker(image, fetch)).collect();
+        return images
+            .into_iter()
+            .map(|image| plan_docker(image, fetch))
+            .collect();
     }
     let index = fetch(OCI_INDEX)?.ok_or(ManifestError::NoManifest)?;
     let index: OciDocument = parse(OCI_INDEX, &index)?;
@@ -188,9 +194,18 @@ fn plan_docker(image: DockerImage, fetch: &mut Fetch<'_>) -> Result<PlannedImage
     if let Some(expected) = digest_in_name(&name)
         && expected != actual
     {
-        return Err(ManifestError::Digest { name, expected, actual });
+        return Err(ManifestError::Digest {
+            name,
+            expected,
+            actual,
+        });
     }
-    let layers = image.layers.unwrap_or_default().into_iter().map(|layer| (layer, None)).collect();
+    let layers = image
+        .layers
+        .unwrap_or_default()
+        .into_iter()
+        .map(|layer| (layer, None))
+        .collect();
     let tags = image.repo_tags.unwrap_or_default();
     let references = tags.iter().filter_map(|tag| reference(tag)).collect();
     finish(&name, config_json, layers, references)
@@ -208,23 +223,41 @@ fn plan_oci(
         let bytes = verified(&name, digest, fetch)?;
         let document: OciDocument = parse(&name, &bytes)?;
         if let Some(manifests) = document.manifests {
-            descriptor = manifests.into_iter().find(fits_here).ok_or_else(no_platform)?;
+            descriptor = manifests
+                .into_iter()
+                .find(fits_here)
+                .ok_or_else(no_platform)?;
             continue;
         }
-        let Some(config) = document.config else { return Ok(()) };
+        let Some(config) = document.config else {
+            return Ok(());
+        };
         let (config_name, config_digest) = blob(&config, &name)?;
         let config_json = verified(&config_name, config_digest, fetch)?;
         let layers = document.layers.unwrap_or_default();
-        let layers = layers.iter().map(|layer| Ok((blob(layer, &name)?.0, layer.size)));
+        let layers = layers
+            .iter()
+            .map(|layer| Ok((blob(layer, &name)?.0, layer.size)));
         let layers: Vec<_> = layers.collect::<Result<_, ManifestError>>()?;
-        let annotated = NAME_ANNOTATIONS.iter().filter_map(|key| top.annotations.get(*key));
-        let mut references: Vec<_> =
-            annotated.filter(|name| name.contains(['/', ':'])).filter_map(|name| reference(name)).collect();
-        references.extend(references.first().map(|reference| reference.at_digest(digest)));
+        let annotated = NAME_ANNOTATIONS
+            .iter()
+            .filter_map(|key| top.annotations.get(*key));
+        let mut references: Vec<_> = annotated
+            .filter(|name| name.contains(['/', ':']))
+            .filter_map(|name| reference(name))
+            .collect();
+        references.extend(
+            references
+                .first()
+                .map(|reference| reference.at_digest(digest)),
+        );
         images.push(finish(&config_name, config_json, layers, references)?);
         return Ok(());
     }
-    Err(ManifestError::TooMany { what: "nested indexes", limit: MAX_INDEX_DEPTH })
+    Err(ManifestError::TooMany {
+        what: "nested indexes",
+        limit: MAX_INDEX_DEPTH,
+    })
 }
 
 fn finish(
@@ -237,18 +270,37 @@ fn finish(
     let diff_ids = configuration.rootfs().diff_ids();
     if diff_ids.len() != layers.len() {
         let (name, diff_ids, layers) = (name.to_owned(), diff_ids.len(), layers.len());
-        return Err(ManifestError::LayerCount { name, diff_ids, layers });
+        return Err(ManifestError::LayerCount {
+            name,
+            diff_ids,
+            layers,
+        });
     }
     check_count(layers.len(), "layers", MAX_LAYERS)?;
     let mut planned = Vec::new();
     for ((layer, size), text) in layers.into_iter().zip(diff_ids) {
-        let bad = |_| ManifestError::BadDigest { name: name.to_owned(), text: text.clone() };
-        planned.push(PlannedLayer { name: normal_name(&layer), diff_id: text.parse().map_err(bad)?, size });
+        let bad = |_| ManifestError::BadDigest {
+            name: name.to_owned(),
+            text: text.clone(),
+        };
+        planned.push(PlannedLayer {
+            name: normal_name(&layer),
+            diff_id: text.parse().map_err(bad)?,
+            size,
+        });
     }
     let mut known = HashSet::new();
-    let references = references.into_iter().filter(|name| known.insert(name.clone())).collect();
+    let references = references
+        .into_iter()
+        .filter(|name| known.insert(name.clone()))
+        .collect();
     let id = ImageId::new(Digest::of(&config_json));
-    Ok(PlannedImage { id, config_json, layers: planned, references })
+    Ok(PlannedImage {
+        id,
+        config_json,
+        layers: planned,
+        references,
+    })
 }
 
 /// A name from an archive; one that is no reference is not worth refusing the image for.
@@ -265,13 +317,17 @@ fn reference(text: &str) -> Option<Reference> {
 fn blob(descriptor: &Descriptor, name: &str) -> Result<(String, Digest), ManifestError> {
     let text = &descriptor.digest;
     let digest: Result<Digest, _> = text.parse();
-    let digest = digest
-        .map_err(|_| ManifestError::BadDigest { name: name.to_owned(), text: text.clone() })?;
+    let digest = digest.map_err(|_| ManifestError::BadDigest {
+        name: name.to_owned(),
+        text: text.clone(),
+    })?;
     Ok((format!("{BLOBS_PREFIX}{}", digest.hex()), digest))
 }
 
 fn required(name: &str, fetch: &mut Fetch<'_>) -> Result<Vec<u8>, ManifestError> {
-    fetch(name)?.ok_or_else(|| ManifestError::Missing { name: name.to_owned() })
+    fetch(name)?.ok_or_else(|| ManifestError::Missing {
+        name: name.to_owned(),
+    })
 }
 
 fn verified(name: &str, expected: Digest, fetch: &mut Fetch<'_>) -> Result<Vec<u8>, ManifestError> {
@@ -280,16 +336,26 @@ fn verified(name: &str, expected: Digest, fetch: &mut Fetch<'_>) -> Result<Vec<u
     if actual == expected {
         return Ok(bytes);
     }
-    Err(ManifestError::Digest { name: name.to_owned(), expected, actual })
+    Err(ManifestError::Digest {
+        name: name.to_owned(),
+        expected,
+        actual,
+    })
 }
 
 fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, ManifestError> {
-    serde_json::from_slice(bytes)
-        .map_err(|source| ManifestError::Json { name: name.to_owned(), source })
+    serde_json::from_slice(bytes).map_err(|source| ManifestError::Json {
+        name: name.to_owned(),
+        source,
+    })
 }
 
 fn check_count(count: usize, what: &'static str, limit: usize) -> Result<(), ManifestError> {
-    if count > limit { Err(ManifestError::TooMany { what, limit }) } else { Ok(()) }
+    if count > limit {
+        Err(ManifestError::TooMany { what, limit })
+    } else {
+        Ok(())
+    }
 }
 
 /// The digest that a file's name is: `blobs/sha256/HEX`, `HEX.json`, `HEX.tar`.
@@ -300,7 +366,9 @@ pub(crate) fn digest_in_name(name: &str) -> Option<Digest> {
 
 /// A path in an archive without `./` and doubled slashes.
 pub(crate) fn normal_name(name: &str) -> String {
-    let parts = name.split('/').filter(|part| !part.is_empty() && *part != ".");
+    let parts = name
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".");
     parts.collect::<Vec<_>>().join("/")
 }
 
@@ -322,5 +390,8 @@ fn fits_here(descriptor: &Descriptor) -> bool {
 }
 
 fn no_platform() -> ManifestError {
-    ManifestError::NoPlatform { os: OS, architecture: ARCHITECTURE }
+    ManifestError::NoPlatform {
+        os: OS,
+        architecture: ARCHITECTURE,
+    }
 }

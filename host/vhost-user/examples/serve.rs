@@ -18,6 +18,10 @@ const LAYER_DISK_BYTES: u64 = 1 << 40;
     reason = "an example reports to whoever tries it"
 )]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+        .with_writer(std::io::stderr)
+        .init();
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
     let mut next = || arguments.next().ok_or("usage: serve FOLDER LAYER DATA");
     let (folder, layer, data) = (next()?, next()?, next()?);

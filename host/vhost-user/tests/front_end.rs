@@ -291,7 +291,7 @@ fn front_ends_that_break_the_protocol_are_dropped_and_others_go_on() {
         "ring size"
     );
     assert!(
-        is_dropped(&serving, &message(SET_VRING_NUM, &vring(0, 512)), &[]),
+        is_dropped(&serving, &message(SET_VRING_NUM, &vring(0, 2048)), &[]),
         "ring size"
     );
     assert!(

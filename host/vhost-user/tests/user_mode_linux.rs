@@ -130,6 +130,8 @@ fn linux(folder: &Path, sockets: &Path, initramfs: &Path, task: &str) -> Output 
         .arg(format!("virtio_uml.device={}/rng:4:2", sockets.display()))
         .arg(format!("task={task}"))
         .env("TMPDIR", folder)
+        // The kernel keeps a folder there, and crashes at once where it cannot.
+        .env("HOME", folder)
         .stdin(Stdio::null())
         .output()
         .expect(REASON)

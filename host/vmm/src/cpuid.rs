@@ -14,6 +14,8 @@ const LEAF_COUNTERS: u32 = 0xa;
 const LEAF_TOPOLOGY: u32 = 0xb;
 /// Leaf 0x1f: topology with dies; left out, so that leaf 0xb is read.
 const LEAF_DIE_TOPOLOGY: u32 = 0x1f;
+/// Leaf 0xd: the parts of the processor's state that XSAVE can save.
+const LEAF_STATE: u32 = 0xd;
 /// Number of cores, on AMD.
 const LEAF_AMD_CORES: u32 = 0x8000_0008;
 /// Caches, on AMD.
@@ -68,6 +70,16 @@ pub(crate) fn answers(supported: &CpuId, cpu: Cpu) -> Result<CpuId, vmm_sys_util
         entries.extend(topology(cpu));
     }
     CpuId::from_entries(&entries)
+}
+
+/// Every part of the state that XSAVE can save, as a value of `xcr0`; none where it cannot.
+pub(crate) fn state_components(supported: &CpuId) -> Option<u64> {
+    let leaf = supported
+        .as_slice()
+        .iter()
+        .find(|entry| entry.function == LEAF_STATE && entry.index == 0)?;
+    let components = u64::from(leaf.eax) | (u64::from(leaf.edx) << 32);
+    (components != 0).then_some(components)
 }
 
 fn adjust(entry: &mut kvm_cpuid_entry2, cpu: Cpu) {
@@ -173,6 +185,13 @@ mod tests {
 
         assert_eq!(answers[0].ebx >> 24, 1);
         assert_eq!(answers[0].ecx & ECX_HYPERVISOR, ECX_HYPERVISOR);
+    }
+
+    #[test]
+    fn finds_the_state_that_can_be_saved() {
+        let supported = CpuId::from_entries(&[entry(LEAF_STATE, 7)]).unwrap();
+
+        assert_eq!(state_components(&supported), Some(7));
     }
 
     #[test]

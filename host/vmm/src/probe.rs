@@ -10,7 +10,7 @@ mod guest;
 mod machine;
 mod unusable;
 
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,9 @@ const CAPABILITIES: [(Cap, &str); 9] = [
 const MAX_EXITS: usize = 64;
 /// How long a guest that was told to leave may take to do so.
 const LEAVE_LIMIT: Duration = Duration::from_millis(20);
+/// How long the machine around the guest may take to make: 10 ms on hardware, but the first one
+/// after a boot switches virtualisation on everywhere, which took 380 ms on a busy emulated host.
+const SETUP_LIMIT: Duration = Duration::from_secs(3);
 
 /// What was found out about a KVM that works.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +65,15 @@ struct Shared {
     expired: bool,
 }
 
-/// Finds out whether this host's KVM runs a stock kernel, within `budget`.
+/// What the probing thread says to the one that waits.
+enum News {
+    /// The guest starts now.
+    Entering,
+    /// This is what was found out.
+    Found(Result<usize, Unusable>),
+}
+
+/// Finds out whether this host's KVM runs a stock kernel; its guest has `budget` to show that.
 ///
 /// # Errors
 /// [`Unusable`] says why not and what to do about it.
@@ -70,48 +81,48 @@ pub fn probe(budget: Duration) -> Result<KvmFacts, Unusable> {
     let started = Instant::now();
     kick::prepare().map_err(Unusable::Signal)?;
     let shared = Arc::new(Mutex::new(Shared::default()));
-    let (sender, result) = mpsc::channel();
-    let thread = {
+    let (sender, news) = mpsc::channel();
+    // Not joined: taking the machine down takes as long as making it, and a guest that cannot be
+    // made to leave keeps its thread.
+    let _detached = {
         let shared = Arc::clone(&shared);
         thread::Builder::new()
             .name("kvm-probe".into())
-            .spawn(move || {
-                // Nobody listens any more where this took too long.
-                let _late = sender.send(run(&shared));
-            })
+            .spawn(move || run(&shared, &sender))
+            .map_err(Unusable::Thread)?
     };
-    let thread = thread.map_err(Unusable::Thread)?;
-    let Ok(found) = result.recv_timeout(budget.saturating_sub(LEAVE_LIMIT)) else {
-        // A guest that cannot be made to leave keeps its thread: better than to wait for it.
-        return Err(expire(&shared, &result, budget));
+    let mut limit = SETUP_LIMIT;
+    let recommended_vcpus = loop {
+        match news.recv_timeout(limit) {
+            Ok(News::Entering) => limit = budget.saturating_sub(LEAVE_LIMIT),
+            Ok(News::Found(found)) => break found?,
+            Err(_late) => return Err(expire(&shared, &news, budget)),
+        }
     };
-    // It has sent its result, so it ends at once.
-    let _ended = thread.join();
-    let recommended_vcpus = found?;
     Ok(KvmFacts {
         recommended_vcpus,
         elapsed: started.elapsed(),
     })
 }
 
-fn expire(
-    shared: &Mutex<Shared>,
-    result: &mpsc::Receiver<Result<usize, Unusable>>,
-    budget: Duration,
-) -> Unusable {
+fn expire(shared: &Mutex<Shared>, news: &mpsc::Receiver<News>, budget: Duration) -> Unusable {
     let last = {
-        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = lock(shared);
         shared.expired = true;
         if let Some(kick) = &shared.kick {
             kick.leave();
         }
         shared.last
     };
-    let _left = result.recv_timeout(LEAVE_LIMIT);
+    let _left = news.recv_timeout(LEAVE_LIMIT);
     Unusable::TimedOut {
         budget,
         what: next(last).name(),
     }
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The first deed that has not been done.
@@ -120,7 +131,32 @@ fn next(last: Option<Deed>) -> Deed {
     Deed::ALL.get(done).copied().unwrap_or(Deed::SystemCall)
 }
 
-fn run(shared: &Mutex<Shared>) -> Result<usize, Unusable> {
+fn run(shared: &Mutex<Shared>, sender: &mpsc::Sender<News>) {
+    let mut machine = match make() {
+        Ok(machine) => machine,
+        Err(unusable) => {
+            let _late = sender.send(News::Found(Err(unusable)));
+            return;
+        }
+    };
+    {
+        let mut shared = lock(shared);
+        // SAFETY: the kick is taken away below, before the vCPU goes.
+        let kick = unsafe { Kick::new(&mut machine.vcpu) };
+        kick.arm();
+        if shared.expired {
+            kick.leave();
+        }
+        shared.kick = Some(kick);
+    }
+    // Nobody listens any more where this took too long.
+    let _late = sender.send(News::Entering);
+    let found = run_guest(&mut machine, shared).map(|()| machine.recommended_vcpus);
+    let _late = sender.send(News::Found(found));
+    lock(shared).kick = None;
+}
+
+fn make() -> Result<Machine, Unusable> {
     let kvm = Kvm::new().map_err(unusable::explain_open)?;
     let version = kvm.get_api_version();
     if version != API_VERSION {
@@ -136,20 +172,7 @@ fn run(shared: &Mutex<Shared>) -> Result<usize, Unusable> {
             what: format!("it has no {name}"),
         });
     }
-    let mut machine = Machine::new(&kvm).map_err(Unusable::Machine)?;
-    {
-        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: the kick is taken away below, before the vCPU goes.
-        let kick = unsafe { Kick::new(&mut machine.vcpu) };
-        kick.arm();
-        if shared.expired {
-            kick.leave();
-        }
-        shared.kick = Some(kick);
-    }
-    let ran = run_guest(&mut machine, shared);
-    shared.lock().unwrap_or_else(PoisonError::into_inner).kick = None;
-    ran.map(|()| kvm.get_nr_vcpus())
+    Machine::new(&kvm).map_err(Unusable::Machine)
 }
 
 fn run_guest(machine: &mut Machine, shared: &Mutex<Shared>) -> Result<(), Unusable> {
@@ -159,7 +182,7 @@ fn run_guest(machine: &mut Machine, shared: &Mutex<Shared>) -> Result<(), Unusab
         let why = match machine.vcpu.run() {
             Ok(VcpuExit::IoOut(PROGRESS_PORT, &[number])) => {
                 last = Deed::ALL.into_iter().find(|deed| *deed as u8 == number);
-                shared.lock().unwrap_or_else(PoisonError::into_inner).last = last;
+                lock(shared).last = last;
                 if last == Some(Deed::SystemCall) {
                     return Ok(());
                 }

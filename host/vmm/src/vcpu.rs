@@ -1,6 +1,8 @@
 //! One virtual CPU: what it is when the guest starts, and the loop that runs it.
 
-use kvm_bindings::{CpuId, Msrs, kvm_fpu, kvm_lapic_state, kvm_msr_entry, kvm_regs, kvm_segment};
+use kvm_bindings::{
+    CpuId, Msrs, kvm_fpu, kvm_lapic_state, kvm_msr_entry, kvm_regs, kvm_segment, kvm_xcr, kvm_xcrs,
+};
 use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
 use vm_memory::{Bytes as _, GuestAddress, GuestMemoryMmap};
 
@@ -77,6 +79,7 @@ pub(crate) fn create(vm: &VmFd, supported: &CpuId, cpu: Cpu) -> Result<VcpuFd, V
         .map_err(|_full| failed("list the features")(kvm_ioctls::Error::new(nix::libc::E2BIG)))?;
     vcpu.set_cpuid2(&answers)
         .map_err(failed("set the features"))?;
+    set_saved_state(&vcpu, supported).map_err(failed("choose the saved state"))?;
     set_model_registers(&vcpu).map_err(failed("set the model-specific registers"))?;
     let fpu = kvm_fpu {
         fcw: FPU_CONTROL,
@@ -86,6 +89,26 @@ pub(crate) fn create(vm: &VmFd, supported: &CpuId, cpu: Cpu) -> Result<VcpuFd, V
     vcpu.set_fpu(&fpu).map_err(failed("set the FPU"))?;
     set_local_interrupts(&vcpu).map_err(failed("set the local APIC"))?;
     Ok(vcpu)
+}
+
+/// Lets XSAVE save all that it can from the start, where the architecture starts with the FPU only.
+///
+/// A kernel chooses for itself with XSETBV soon after. But QEMU 7.2's emulation of AMD-V does not
+/// pass that instruction on to KVM, which goes on to load its own value at each entry: a guest's
+/// tasks would then lose their SSE registers to one another.
+pub(crate) fn set_saved_state(vcpu: &VcpuFd, supported: &CpuId) -> Result<(), kvm_ioctls::Error> {
+    let Some(components) = cpuid::state_components(supported) else {
+        return Ok(());
+    };
+    let mut registers = kvm_xcrs {
+        nr_xcrs: 1,
+        ..Default::default()
+    };
+    registers.xcrs[0] = kvm_xcr {
+        value: components,
+        ..Default::default()
+    };
+    vcpu.set_xcrs(&registers)
 }
 
 fn set_model_registers(vcpu: &VcpuFd) -> Result<(), kvm_ioctls::Error> {

@@ -41,8 +41,8 @@ pub(crate) struct Node {
 #[derive(Debug, Default)]
 pub(crate) struct Rootfs {
     nodes: BTreeMap<Vec<u8>, Node>,
-    /// No entry is older than this when [`Rootfs::newest`] is asked.
-    epoch: u64,
+    /// The newest time of all entries there ever were.
+    newest: u64,
 }
 
 impl Rootfs {
@@ -50,18 +50,13 @@ impl Rootfs {
     pub(crate) fn at(epoch: u64) -> Self {
         Self {
             nodes: BTreeMap::new(),
-            epoch,
+            newest: epoch,
         }
     }
 
     /// The newest modification time of all entries: the one clock a build may use.
     pub(crate) fn newest(&self) -> u64 {
-        self.nodes
-            .values()
-            .map(|node| node.mtime)
-            .max()
-            .unwrap_or(0)
-            .max(self.epoch)
+        self.newest
     }
 
     /// Adds or replaces a folder owned by root.
@@ -184,6 +179,7 @@ impl Rootfs {
                     })
                 );
             if !replaces_link {
+                self.newest = self.newest.max(mtime);
                 self.nodes.insert(
                     path,
                     Node {
@@ -203,7 +199,10 @@ impl Rootfs {
     pub(crate) fn write_tar(&self, output: impl Write) -> Result<()> {
         let mut builder = tar::Builder::new(output);
         let mut written: HashMap<*const Vec<u8>, &[u8]> = HashMap::new();
-        for (path, node) in &self.nodes {
+        // By components: "a", "a/b", "a.b". GNU tar restores a folder's time when it leaves the folder.
+        let mut ordered: Vec<_> = self.nodes.iter().collect();
+        ordered.sort_by(|(one, _), (other, _)| components(one).cmp(components(other)));
+        for (path, node) in ordered {
             let mut header = tar::Header::new_gnu();
             header.set_mode(node.mode);
             header.set_uid(node.uid);
@@ -241,6 +240,10 @@ impl Rootfs {
         builder.into_inner()?.flush()?;
         Ok(())
     }
+}
+
+fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/')
 }
 
 /// Strips `./`, `/` and a trailing slash.

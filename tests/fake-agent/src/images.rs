@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use dhow_engine::image::{
-    Image, ImageError, ImageLibrary, ImageLayer, ImportOptions, LoadProgress, RemovedImage,
+    Image, ImageError, ImageLayer, ImageLibrary, ImportOptions, LoadProgress, RemovedImage,
 };
 
 /// The id of the one image.

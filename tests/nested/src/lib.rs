@@ -7,12 +7,16 @@
 //!
 //! - [`steps`]: what to run, and how the outside reads the results
 //! - [`outer`]: puts an outer guest together and runs it within a bound of time
+//! - [`inner`]: what inner guests are made of
 //! - [`debian`]: its kernel and modules, from the distribution's package
 //! - [`programs`]: static builds of this workspace's programs
+//! - [`peer`]: QEMU inside the outer guest, to compare with
 //! - [`cpio`]: writes an initramfs
 
 pub mod cpio;
 pub mod debian;
+pub mod inner;
 pub mod outer;
+pub mod peer;
 pub mod programs;
 pub mod steps;

@@ -22,6 +22,11 @@ const TAIL_LINES: usize = 60;
 /// How long QEMU may take to leave after the guest said that it was done.
 const LEAVE_LIMIT: Duration = Duration::from_secs(20);
 
+/// How long a guest may take to come up, of which it needs some five seconds.
+const UP_LIMIT: Duration = Duration::from_secs(60);
+/// How often a guest that does not come up is tried.
+const MAX_ATTEMPTS: usize = 3;
+
 /// What an outer guest holds and does.
 #[derive(Debug, Default)]
 pub struct Outer {
@@ -37,7 +42,7 @@ enum Contents {
 }
 
 /// How a run went.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Report {
     /// Each step that was begun, in order.
     pub outcomes: Vec<Outcome>,
@@ -204,7 +209,20 @@ impl Drop for Killed {
     }
 }
 
+/// Runs the guest; one that never comes up is started again.
+///
+/// On a busy host the emulation now and then hangs before the guest's kernel says a word.
 fn run_qemu(kernel: &Path, initramfs: &Path, limit: Duration) -> anyhow::Result<Report> {
+    let deadline = Instant::now() + limit;
+    for _attempt in 0..MAX_ATTEMPTS {
+        if let Some(report) = run_once(kernel, initramfs, deadline)? {
+            return Ok(report);
+        }
+    }
+    bail!("the outer guest did not come up in {MAX_ATTEMPTS} attempts")
+}
+
+fn run_once(kernel: &Path, initramfs: &Path, deadline: Instant) -> anyhow::Result<Option<Report>> {
     let mut command = Command::new("qemu-system-x86_64");
     command
         .args([
@@ -235,7 +253,6 @@ fn run_qemu(kernel: &Path, initramfs: &Path, limit: Duration) -> anyhow::Result<
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let deadline = Instant::now() + limit;
     let child = command
         .spawn()
         .context("failed to start qemu-system-x86_64; `apt-get install qemu-system-x86` has it")?;
@@ -254,8 +271,7 @@ fn run_qemu(kernel: &Path, initramfs: &Path, limit: Duration) -> anyhow::Result<
         .take()
         .context("QEMU was started with a pipe")?;
     read_lines(errors, sender);
-    let verbose = std::env::var_os("DHOW_NESTED_VERBOSE").is_some();
-    follow(&lines, deadline, verbose)
+    follow(&lines, deadline)
 }
 
 /// Sends each line of `output` on, from a thread of its own.
@@ -271,37 +287,40 @@ fn read_lines(output: impl Read + Send + 'static, sender: mpsc::Sender<String>) 
     });
 }
 
-/// Reads the serial line until QEMU leaves.
-fn follow(
-    lines: &mpsc::Receiver<String>,
-    mut deadline: Instant,
-    verbose: bool,
-) -> anyhow::Result<Report> {
-    let mut report = Report {
-        outcomes: Vec::new(),
-        serial: Vec::new(),
-    };
-    let done = format!("{PREFIX}done");
+/// Reads the serial line until QEMU leaves; nothing where the guest never came up.
+fn follow(lines: &mpsc::Receiver<String>, deadline: Instant) -> anyhow::Result<Option<Report>> {
+    let verbose = std::env::var_os("DHOW_NESTED_VERBOSE").is_some();
+    let (up, done) = (format!("{PREFIX}up"), format!("{PREFIX}done"));
+    let mut report = Report::default();
+    let mut until = deadline.min(Instant::now() + UP_LIMIT);
+    let mut came_up = false;
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match lines.recv_timeout(left) {
+        match lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(line) => {
                 if verbose {
                     println_line(&line);
                 }
-                if line.contains(&done) {
-                    deadline = Instant::now() + LEAVE_LIMIT;
+                if line.contains(&up) {
+                    came_up = true;
+                    until = deadline;
+                } else if line.contains(&done) {
+                    until = Instant::now() + LEAVE_LIMIT;
                 }
                 report.outcomes.extend(parse_line(&line));
                 report.serial.push(line);
             }
-            Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(report),
-            Err(mpsc::RecvTimeoutError::Timeout) => {
+            Err(mpsc::RecvTimeoutError::Disconnected) if came_up => return Ok(Some(report)),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
                 bail!(
-                    "the outer guest did not finish in time; its serial line ends:\n{}",
+                    "QEMU left before the outer guest was up:\n{}",
                     report.tail()
                 )
             }
+            Err(mpsc::RecvTimeoutError::Timeout) if !came_up => return Ok(None),
+            Err(mpsc::RecvTimeoutError::Timeout) => bail!(
+                "the outer guest did not finish in time; its serial line ends:\n{}",
+                report.tail()
+            ),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Machine, config, exec_request, finish, process};
+use crate::harness::{Machine, config, exec_request, finish, process, say};
 
 /// How often each is measured.
 const ROUNDS: usize = 20;
@@ -14,11 +14,14 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 fn report(name: &str, times: Vec<Duration>) {
     let first = times.first().copied().unwrap_or_default();
-    println!("BENCH {name}: first {first:?}, median {:?}", median(times));
+    say(&format!(
+        "BENCH {name}: first {first:?}, median {:?}",
+        median(times)
+    ));
 }
 
 /// Measures.
-pub fn run(machine: &Machine) {
+pub(crate) fn run(machine: &Machine) {
     let request = machine.request("bench", &config(&["/bin/true"]));
     let (mut starts, mut ends, mut clears, mut removes) = (vec![], vec![], vec![], vec![]);
     for _ in 0..ROUNDS {
@@ -45,7 +48,7 @@ pub fn run(machine: &Machine) {
     report("finished", clears);
     report("remove", removes);
     exec(machine);
-    println!("RESULT benchmarks done");
+    say("RESULT benchmarks done");
 }
 
 fn exec(machine: &Machine) {

@@ -10,27 +10,27 @@ use nix::mount::{MsFlags, mount};
 use serde_json::{Value, json};
 
 /// The layer that stands for the image's files.
-pub const IMAGE: LayerRange = LayerRange {
+pub(crate) const IMAGE: LayerRange = LayerRange {
     offset: 0,
     length: 4096,
 };
 
 /// A booted machine.
-pub struct Machine {
-    pub runtime: Runtime,
-    pub layers: Vec<LayerRange>,
+pub(crate) struct Machine {
+    pub(crate) runtime: Runtime,
+    pub(crate) layers: Vec<LayerRange>,
 }
 
 /// What a process wrote and how it ended.
 #[derive(Debug)]
-pub struct Output {
-    pub code: u8,
-    pub stdout: String,
-    pub stderr: String,
-    pub oom_killed: bool,
+pub(crate) struct Output {
+    pub(crate) code: u8,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) oom_killed: bool,
 }
 
-pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn mount_at(kind: &str, target: &str, data: &str) -> Result<()> {
     std::fs::create_dir_all(target)?;
@@ -40,7 +40,7 @@ fn mount_at(kind: &str, target: &str, data: &str) -> Result<()> {
 
 impl Machine {
     /// Mounts what a machine needs, and starts the runtime.
-    pub fn boot() -> Result<Self> {
+    pub(crate) fn boot() -> Result<Self> {
         if std::process::id() == 1 {
             dhow_container::make_root_pivotable()?;
             mount_at("proc", "/proc", "")?;
@@ -51,37 +51,27 @@ impl Machine {
             mount_at("tmpfs", "/run", "")?;
         }
         let arguments = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
-        let disk = arguments
+        let runtime = Runtime::new(Paths::default())?;
+        let layers = match arguments
             .split_whitespace()
-            .find_map(|word| word.strip_prefix("layer="));
-        let paths = Paths {
-            layer_disk: "/dev/vda".into(),
-            ..Paths::default()
-        };
-        let runtime = Runtime::new(paths)?;
-        let layer = match disk {
-            Some(length) => LayerRange {
-                offset: 0,
-                length: length.parse()?,
-            },
+            .find_map(|word| word.strip_prefix("layers="))
+        {
+            Some(ranges) => ranges.split(',').map(layer).collect::<Result<_>>()?,
             None => {
                 runtime.use_folder_as_layer(IMAGE, Path::new("/image"));
-                IMAGE
+                vec![IMAGE]
             }
         };
-        Ok(Self {
-            runtime,
-            layers: vec![layer],
-        })
+        Ok(Self { runtime, layers })
     }
 
     /// Starts a container.
-    pub fn start(&self, request: &RunContainer) -> std::result::Result<Process, RunError> {
+    pub(crate) fn start(&self, request: &RunContainer) -> std::result::Result<Process, RunError> {
         self.runtime.run(request)
     }
 
     /// Runs a container to its end, and removes it.
-    pub fn run(&self, request: &RunContainer) -> Result<Output> {
+    pub(crate) fn run(&self, request: &RunContainer) -> Result<Output> {
         let process = self.start(request)?;
         let mut output = finish(process)?;
         output.oom_killed = self.runtime.finished(&request.id)?.oom_killed;
@@ -90,7 +80,7 @@ impl Machine {
     }
 
     /// Runs a further process to its end.
-    pub fn exec(&self, container: &str, process: &Value) -> Result<Output> {
+    pub(crate) fn exec(&self, container: &str, process: &Value) -> Result<Output> {
         let request = exec_request(container, "exec1", process);
         let process = self.runtime.exec(&request)?;
         let output = finish(process)?;
@@ -99,7 +89,7 @@ impl Machine {
     }
 
     /// A request for a container of the image.
-    pub fn request(&self, id: &str, config: &Value) -> RunContainer {
+    pub(crate) fn request(&self, id: &str, config: &Value) -> RunContainer {
         RunContainer {
             id: id.to_owned(),
             config_json: config.to_string(),
@@ -115,13 +105,22 @@ impl Machine {
     }
 
     /// Runs a shell script in a fresh container with Docker's configuration.
-    pub fn script(&self, script: &str) -> Result<Output> {
+    pub(crate) fn script(&self, script: &str) -> Result<Output> {
         self.run(&self.request("test", &config(&["/bin/sh", "-c", script])))
     }
 }
 
+/// A layer as the command line gives it: `offset+length`.
+fn layer(range: &str) -> Result<LayerRange> {
+    let (offset, length) = range.split_once('+').ok_or("a layer is offset+length")?;
+    Ok(LayerRange {
+        offset: offset.parse()?,
+        length: length.parse()?,
+    })
+}
+
 /// A request for a further process.
-pub fn exec_request(container: &str, exec: &str, process: &Value) -> ExecProcess {
+pub(crate) fn exec_request(container: &str, exec: &str, process: &Value) -> ExecProcess {
     ExecProcess {
         container: container.to_owned(),
         exec: exec.to_owned(),
@@ -134,7 +133,7 @@ pub fn exec_request(container: &str, exec: &str, process: &Value) -> ExecProcess
 }
 
 /// Reads a process's output and waits for its end.
-pub fn finish(process: Process) -> Result<Output> {
+pub(crate) fn finish(process: Process) -> Result<Output> {
     let (stdout, stderr) = match process.io {
         ProcessIo::Pipes {
             stdin,
@@ -157,14 +156,14 @@ pub fn finish(process: Process) -> Result<Output> {
 }
 
 /// Reads to the end; a terminal's end is an error.
-pub fn read_all(descriptor: OwnedFd) -> String {
+pub(crate) fn read_all(descriptor: OwnedFd) -> String {
     let mut content = Vec::new();
     let _ended = std::fs::File::from(descriptor).read_to_end(&mut content);
     String::from_utf8_lossy(&content).into_owned()
 }
 
 /// An OCI process as Docker makes it.
-pub fn process(arguments: &[&str]) -> Value {
+pub(crate) fn process(arguments: &[&str]) -> Value {
     let capabilities = [
         "CAP_CHOWN",
         "CAP_DAC_OVERRIDE",
@@ -192,7 +191,7 @@ pub fn process(arguments: &[&str]) -> Value {
 }
 
 /// An OCI configuration as Docker makes it.
-pub fn config(arguments: &[&str]) -> Value {
+pub(crate) fn config(arguments: &[&str]) -> Value {
     json!({
         "ociVersion": "1.2.0", "hostname": "box", "domainname": "", "process": process(arguments),
         "root": {"path": "rootfs", "readonly": false},
@@ -237,8 +236,17 @@ pub fn config(arguments: &[&str]) -> Value {
     })
 }
 
+/// Says a line to whoever reads the console.
+#[expect(
+    clippy::print_stdout,
+    reason = "results leave the machine over its console"
+)]
+pub(crate) fn say(line: &str) {
+    println!("{line}");
+}
+
 /// Ends the machine.
-pub fn power_off() -> ! {
+pub(crate) fn power_off() -> ! {
     let _never = nix::sys::reboot::reboot(nix::sys::reboot::RebootMode::RB_POWER_OFF);
     std::process::abort()
 }

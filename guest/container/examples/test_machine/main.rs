@@ -1,7 +1,8 @@
 //! Process 1 of a machine that does nothing but test the container runtime: built static, put into
 //! an initramfs as `/init` beside an image's files in `/image`, booted with User Mode Linux.
 //!
-//! It prints a line per scenario, `ok NAME` or `FAILED NAME: why`, then `RESULT passed failed`, and
+//! With `layers=OFFSET+LENGTH,…` the image comes from EROFS files on `/dev/vda` instead, lowest
+//! first. It prints a line per scenario, `ok NAME` or `FAILED NAME: why`, then `RESULT passed failed`, and
 //! powers off. With `bench` on the kernel's command line it measures instead.
 
 mod bench;
@@ -15,7 +16,7 @@ fn main() -> ExitCode {
     let machine = match harness::Machine::boot() {
         Ok(machine) => machine,
         Err(error) => {
-            println!("FAILED boot: {error}");
+            harness::say(&format!("FAILED boot: {error}"));
             harness::power_off();
         }
     };

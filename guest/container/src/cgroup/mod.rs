@@ -235,8 +235,9 @@ impl Cgroup {
     /// Kills what is left in the group and deletes it.
     pub(crate) fn delete(&self) -> Result<(), CgroupError> {
         // The usual case first: a container's processes die with its first one.
-        if rustix::fs::rmdir(&self.path) != Err(Errno::BUSY) {
-            return Ok(());
+        match rustix::fs::rmdir(&self.path) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(_busy) => {}
         }
         self.delete_groups_below();
         self.kill()?;

@@ -46,7 +46,7 @@ impl Step {
                 MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
             ),
             Self::EnterRoot { root, at } => enter_root(root.as_fd(), at),
-            Self::Limit(resource, limit) => rustix::process::setrlimit(*resource, limit.clone()),
+            Self::Limit(resource, limit) => rustix::process::setrlimit(*resource, *limit),
             Self::WorkingDirectory(path) => working_directory(path),
             Self::DropBounding(mask) => drop_bounding(*mask),
             Self::User { uid, gid, groups } => become_user(*uid, *gid, groups),
@@ -135,9 +135,7 @@ fn dup_to(source: BorrowedFd<'_>, target: c_int) -> Result<(), Errno> {
 /// The error of a raw system call. `errno` is the calling thread's, which sleeps.
 fn checked(result: libc::c_long) -> Result<(), Errno> {
     if result == -1 {
-        // SAFETY: the location is this thread's own and always valid.
-        let number = unsafe { *libc::__errno_location() };
-        Err(Errno::from_raw_os_error(number))
+        Err(Errno::from_raw_os_error(nix::errno::Errno::last_raw()))
     } else {
         Ok(())
     }

@@ -9,20 +9,37 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use dhow_daemon::ServeOptions;
+use dhow_engine::machine::MachineBoot;
+use dhow_engine::{Engine, EngineOptions};
+use dhow_image::ImageStore;
+use dhow_machine::{EngineChoice, MachineConfig};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::system::DaemonArgs;
 use crate::daemon_start::READY;
 use crate::failure::{Failure, OUR_FAULT, Outcome};
-use crate::paths::Paths;
+use crate::paths::{self, Paths};
 
 /// How long the daemon stays without containers and clients, unless `DHOW_IDLE_SECONDS` says else.
 const DEFAULT_IDLE: Duration = Duration::from_secs(600);
+
+/// The least and the most memory a machine gets, in bytes.
+const MACHINE_MEMORY_BOUNDS: (u64, u64) = (512 << 20, 4 << 30);
+
+/// Machine memory is a multiple of this.
+const MEMORY_UNIT_BYTES: u64 = 1 << 20;
+
+/// The most virtual CPUs a machine gets.
+const MAX_VCPUS: u8 = 16;
 
 /// What the log tells unless `DHOW_LOG` says else.
 const DEFAULT_LOG_FILTER: &str = "info";
@@ -149,9 +166,84 @@ fn serve(
     idle: Duration,
     ready: impl FnOnce() -> io::Result<()>,
 ) -> Outcome {
-    let _ = (listener, idle, ready);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?;
+    let served = runtime.block_on(serve_api(paths, listener, idle, ready));
     let _gone = fs::remove_file(paths.socket());
-    Err(Failure::new("this build serves no API yet"))
+    // A blocking read of a client's upload must not keep us.
+    runtime.shutdown_background();
+    served.map(|()| 0).map_err(Into::into)
+}
+
+async fn serve_api(
+    paths: &Paths,
+    listener: UnixListener,
+    idle: Duration,
+    ready: impl FnOnce() -> io::Result<()>,
+) -> anyhow::Result<()> {
+    let images = ImageStore::open(&paths.home.join("images"))?;
+    let boot = MachineBoot::new(machine_config(paths)?);
+    let engine = Engine::open(EngineOptions {
+        home: paths.home.clone(),
+        boot: Arc::new(boot),
+        images: Arc::new(images),
+        machine_idle: idle,
+    })?;
+    let shutdown = CancellationToken::new();
+    stop_on_signals(&shutdown)?;
+    listener
+        .set_nonblocking(true)
+        .context("failed to prepare the socket")?;
+    let listener = tokio::net::UnixListener::from_std(listener)
+        .context("failed to watch the socket")?;
+    ready().context("failed to report readiness")?;
+    let options = ServeOptions {
+        idle_timeout: Some(idle),
+        shutdown,
+    };
+    dhow_daemon::serve(listener, engine, options).await?;
+    Ok(())
+}
+
+/// The machine that containers share.
+fn machine_config(paths: &Paths) -> anyhow::Result<MachineConfig> {
+    let engine = match std::env::var("DHOW_ENGINE") {
+        Ok(choice) => choice.parse().context("DHOW_ENGINE is wrong")?,
+        Err(_) => EngineChoice::Auto,
+    };
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(MachineConfig {
+        engine,
+        program: std::env::current_exe().context("failed to find our own program file")?,
+        library: paths::library()?,
+        run_dir: paths.run.join("machine"),
+        data_disk: paths.home.join("machine").join("data.img"),
+        memory_bytes: machine_memory(),
+        vcpus: u8::try_from(cpus).unwrap_or(MAX_VCPUS).min(MAX_VCPUS),
+    })
+}
+
+/// Half of the host's memory within [`MACHINE_MEMORY_BOUNDS`]; the host stores what is used only.
+fn machine_memory() -> u64 {
+    let host = nix::sys::sysinfo::sysinfo().map_or(0, |facts| facts.ram_total());
+    let (least, most) = MACHINE_MEMORY_BOUNDS;
+    let memory = (host / 2).clamp(least, most);
+    memory - memory % MEMORY_UNIT_BYTES
+}
+
+/// SIGTERM and SIGINT stop the daemon in good order.
+fn stop_on_signals(shutdown: &CancellationToken) -> anyhow::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals = signal(kind).context("failed to watch for signals")?;
+        let shutdown = shutdown.clone();
+        tokio::spawn(async move {
+            signals.recv().await;
+            shutdown.cancel();
+        });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

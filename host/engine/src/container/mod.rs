@@ -13,6 +13,8 @@ pub mod record;
 pub mod registry;
 pub mod status;
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,7 +23,7 @@ use tokio::sync::watch;
 use crate::id::Id;
 use crate::log::LogWriter;
 use crate::name::ContainerName;
-use crate::port::Published;
+use crate::port::{ContainerPort, Published};
 use crate::stream::Hub;
 
 pub use config::{ContainerConfig, HostConfig, Resources, Ulimit};
@@ -134,12 +136,6 @@ impl Container {
         self.save_or_warn();
     }
 
-    /// Changes its record, and writes that down.
-    pub(crate) fn update(&self, update: impl FnOnce(&mut Record)) {
-        update(&mut self.locked_record());
-        self.save_or_warn();
-    }
-
     /// Notes whether its end is asked for.
     pub(crate) fn request_stop(&self, requested: bool) {
         *self
@@ -149,6 +145,21 @@ impl Container {
         if requested {
             self.hub.expect_end();
         }
+    }
+
+    /// Where its ports can be reached now.
+    #[must_use]
+    pub fn published(&self) -> BTreeMap<ContainerPort, Vec<SocketAddr>> {
+        self.locked_ports()
+            .as_ref()
+            .map(|published| published.addresses().clone())
+            .unwrap_or_default()
+    }
+
+    /// Where its log is.
+    #[must_use]
+    pub fn log_path(&self) -> &Path {
+        self.log.path()
     }
 
     /// What is published now.

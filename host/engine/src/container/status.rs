@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_running_container_is_not_removed() {
-        assert!(running().after(Change::Remove).is_err());
+        running().after(Change::Remove).unwrap_err();
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Images as the verbs need them.
 //!
-//! `dhow_image`'s store implements [`ImageLibrary`] in [`store`]. Its calls block, so the verbs make
+//! `dhow_image`'s store implements [`ImageLibrary`] in `store`. Its calls block, so the verbs make
 //! them on blocking threads.
+
+mod store;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -70,7 +72,7 @@ pub enum ImageError {
     #[error("invalid image request")]
     Invalid(#[source] MachineFailure),
     /// It is in use.
-    #[error("conflict: {0}")]
+    #[error("{0}")]
     Conflict(String),
     /// The store failed.
     #[error("the image store failed")]
@@ -100,14 +102,17 @@ pub enum RemovedImage {
 /// How a load goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoadProgress {
-    /// A layer is being read.
+    /// So many bytes of the archive were read.
+    Read {
+        /// All of them so far.
+        bytes: u64,
+    },
+    /// A layer is ready.
     Layer {
         /// Its id, shortened.
         id: String,
-        /// Bytes read.
-        current: u64,
-        /// Bytes in all, where known.
-        total: Option<u64>,
+        /// Whether it was here already.
+        existed: bool,
     },
     /// An image is complete: its reference, or its id where it has none.
     Loaded(String),

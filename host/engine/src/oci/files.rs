@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn refuses_an_extra_host_that_would_forge_lines() {
-        assert!(parse_extra_host("a\nb:10.0.0.2").is_err());
-        assert!(parse_extra_host("nothing").is_err());
+        parse_extra_host("a\nb:10.0.0.2").unwrap_err();
+        parse_extra_host("nothing").unwrap_err();
     }
 }

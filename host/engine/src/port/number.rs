@@ -195,7 +195,7 @@ mod tests {
             "80/sctp".parse::<ContainerPort>(),
             Err(PortError::Protocol("sctp".to_owned()))
         );
-        assert!("70000".parse::<ContainerPort>().is_err());
+        "70000".parse::<ContainerPort>().unwrap_err();
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn refuses_a_range_that_runs_backwards() {
-        assert!(RequestedBinding::parse("", "90-80").is_err());
-        assert!(RequestedBinding::parse("nowhere", "80").is_err());
+        RequestedBinding::parse("", "90-80").unwrap_err();
+        RequestedBinding::parse("nowhere", "80").unwrap_err();
     }
 }

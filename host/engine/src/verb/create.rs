@@ -117,7 +117,7 @@ impl Engine {
         // What would fail the start fails here, where the user typed it.
         oci::config(&record)?;
         files::hosts(&record)?;
-        let container = self.write_down(record, name)?;
+        let container = self.write_down(record, name.as_ref())?;
         self.announce(&container, "create", &[]);
         Ok(container)
     }
@@ -125,7 +125,7 @@ impl Engine {
     fn write_down(
         &self,
         mut record: Record,
-        name: Option<ContainerName>,
+        name: Option<&ContainerName>,
     ) -> Result<Arc<Container>, CreateError> {
         let directory = self
             .container_directory(&record.id)
@@ -137,7 +137,7 @@ impl Engine {
         };
         let mut attempt = 0;
         loop {
-            record.name = match &name {
+            record.name = match name {
                 Some(name) => name.clone(),
                 None => ContainerName::random(attempt).map_err(CreateError::Folder)?,
             };

@@ -163,16 +163,12 @@ fn check_values(filters: &Filters) -> Result<(), FilterError> {
 }
 
 fn listed(container: &Arc<Container>, images: &BTreeMap<String, Image>) -> Listed {
-    let ports = container
-        .locked_ports()
-        .as_ref()
-        .map(|published| published.addresses().clone())
-        .unwrap_or_default();
+    let ports = container.published();
     let record = container.record();
     let typed = record.config.image.clone();
     let still_names_it = images.get(&record.image_id).is_none_or(|image| {
         let tagged = with_tag(&typed);
-        image.repo_tags.iter().any(|tag| *tag == tagged) || image.id.contains(&typed)
+        image.repo_tags.contains(&tagged) || image.id.contains(&typed)
     });
     let image = if still_names_it {
         typed

@@ -11,6 +11,7 @@ use super::to_the_end;
 use crate::class::{Classified, ErrorClass};
 use crate::container::{Change, Container, LookupError, Phase};
 use crate::engine::Engine;
+use crate::filter::{FilterError, Filters};
 
 /// Why a container was not removed.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,26 @@ impl Engine {
         let container = self.container(reference)?;
         let engine = self.clone();
         to_the_end(async move { engine.remove_container(&container, force).await }).await
+    }
+
+    /// Removes every container that does not run and has these labels; returns their ids.
+    ///
+    /// # Errors
+    /// [`FilterError`] on filters other than `label`.
+    pub async fn prune(&self, filters: &Filters) -> Result<Vec<String>, FilterError> {
+        filters.only(&["label"])?;
+        let mut removed = Vec::new();
+        for container in self.containers().all() {
+            let record = container.record();
+            let labelled = filters
+                .values("label")
+                .all(|wanted| Filters::label_matches(&record.config.labels, wanted));
+            let id = record.id.to_string();
+            if labelled && self.remove(&id, false).await.is_ok() {
+                removed.push(id);
+            }
+        }
+        Ok(removed)
     }
 
     async fn remove_container(

@@ -26,7 +26,10 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) fn new() -> Self {
-        Self { bytes: vec![0; BATCH_BLOCKS * BLOCK_BYTES], used: Vec::with_capacity(BATCH_BLOCKS) }
+        Self {
+            bytes: vec![0; BATCH_BLOCKS * BLOCK_BYTES],
+            used: Vec::with_capacity(BATCH_BLOCKS),
+        }
     }
 
     /// Puts a record of at most one block into the first block with room; `None` if there is none.

@@ -51,7 +51,9 @@ impl<'a> FileWriter<'a> {
         let first_block = writer.output.block()?;
         let chunk_bits = (size >= SCAN_MINIMUM_BYTES).then(|| {
             let fits = |bits: &u8| size.div_ceil(BLOCK_BYTES_U64 << bits) <= MAX_CHUNKS;
-            (MIN_CHUNK_BITS..).find(fits).expect("a chunk grows beyond any size")
+            (MIN_CHUNK_BITS..)
+                .find(fits)
+                .expect("a chunk grows beyond any size")
         });
         Ok(Self {
             writer,
@@ -73,7 +75,10 @@ impl<'a> FileWriter<'a> {
         self.body(body)?;
         self.position += tail.len() as u64;
         self.tail.extend_from_slice(tail);
-        debug_assert!(self.position <= self.size, "a file got more data than it has");
+        debug_assert!(
+            self.position <= self.size,
+            "a file got more data than it has"
+        );
         Ok(())
     }
 
@@ -122,7 +127,9 @@ impl<'a> FileWriter<'a> {
     /// Bytes until the chunk or the body ends.
     fn rest_of_chunk(&self) -> u64 {
         let body = self.body_end - self.position;
-        let Some(bits) = self.chunk_bits else { return body };
+        let Some(bits) = self.chunk_bits else {
+            return body;
+        };
         let chunk = BLOCK_BYTES_U64 << bits;
         body.min(chunk - self.position % chunk)
     }
@@ -163,7 +170,13 @@ impl<'a> FileWriter<'a> {
             0 => Content::Plain(self.first_block),
             _ => Content::Inline(self.first_block),
         };
-        self.writer.add_inode(attributes, FileType::Regular, self.size, content, &self.tail)
+        self.writer.add_inode(
+            attributes,
+            FileType::Regular,
+            self.size,
+            content,
+            &self.tail,
+        )
     }
 
     /// Ends the last chunk, tail included.
@@ -183,10 +196,18 @@ impl<'a> FileWriter<'a> {
     }
 
     fn add_chunked(self, attributes: &Attributes, bits: u8) -> Result<Location, ErofsError> {
-        debug_assert!(BLOCK_BITS + bits < 64 && INODE_BYTES.is_multiple_of(4), "list is aligned");
+        debug_assert!(
+            BLOCK_BITS + bits < 64 && INODE_BYTES.is_multiple_of(4),
+            "list is aligned"
+        );
         self.writer.chunked_files = true;
-        let list: Vec<u8> = self.chunks.iter().flat_map(|block| block.to_le_bytes()).collect();
+        let list: Vec<u8> = self
+            .chunks
+            .iter()
+            .flat_map(|block| block.to_le_bytes())
+            .collect();
         let content = Content::Chunks { bits };
-        self.writer.add_inode(attributes, FileType::Regular, self.size, content, &list)
+        self.writer
+            .add_inode(attributes, FileType::Regular, self.size, content, &list)
     }
 }

@@ -57,7 +57,13 @@ impl Writer {
             _ => Some(self.add_special(&Attributes::default(), Special::CharacterDevice(0, 0))?),
         };
         self.flush_batch()?;
-        let mut layout = Layout { tree, whiteout, places: Vec::new(), reachable, batches: Vec::new() };
+        let mut layout = Layout {
+            tree,
+            whiteout,
+            places: Vec::new(),
+            reachable,
+            batches: Vec::new(),
+        };
         layout.batches = std::mem::take(&mut self.positions);
         layout.place_folders(&mut self.xattrs, self.output.position())?;
         let first_block = self.write_inodes(&layout)?;
@@ -69,7 +75,12 @@ impl Writer {
             self.patch_links(layout.position(location), links)?;
         }
         let inodes = layout.reachable.len() + leaves.count() + usize::from(hidden > 0);
-        Ok(Unsealed { writer: self, first_block, inodes: inodes as u64, xattr_address })
+        Ok(Unsealed {
+            writer: self,
+            first_block,
+            inodes: inodes as u64,
+            xattr_address,
+        })
     }
 
     /// Writes the inodes of all folders but the root, whose block is returned.
@@ -83,7 +94,8 @@ impl Writer {
                 first_block[start..start + record.len()].copy_from_slice(&record);
                 continue;
             }
-            self.output.zeros(layout.place(*id).position - self.output.position())?;
+            self.output
+                .zeros(layout.place(*id).position - self.output.position())?;
             self.output.write(&record)?;
         }
         self.output.pad_to_block()?;
@@ -96,7 +108,8 @@ impl Writer {
             let place = layout.place(*id);
             if place.block_bytes() > 0 {
                 debug_assert_eq!(self.output.block()?, place.first_block, "as laid out");
-                self.output.write(&layout.content(*id)[..place.block_bytes()])?;
+                self.output
+                    .write(&layout.content(*id)[..place.block_bytes()])?;
                 self.output.pad_to_block()?;
             }
         }
@@ -116,7 +129,8 @@ impl Writer {
     /// Corrects a link count, which was written as one before all names were known.
     fn patch_links(&mut self, inode: u64, links: u32) -> Result<(), ErofsError> {
         if links > 1 {
-            self.output.patch(inode + INODE_LINKS_OFFSET, &links.to_le_bytes())?;
+            self.output
+                .patch(inode + INODE_LINKS_OFFSET, &links.to_le_bytes())?;
         }
         Ok(())
     }
@@ -166,7 +180,11 @@ impl Layout<'_> {
             let head = INODE_BYTES + xattrs.len();
             let is_root = *id == Tree::ROOT;
             let room = BLOCK_BYTES_U64 - if is_root { ROOT_POSITION } else { 0 };
-            let inline_bytes = if (head + tail) as u64 <= room { tail } else { 0 };
+            let inline_bytes = if (head + tail) as u64 <= room {
+                tail
+            } else {
+                0
+            };
             let position = if is_root {
                 ROOT_POSITION
             } else {
@@ -175,7 +193,13 @@ impl Layout<'_> {
                 cursor = position + record;
                 position
             };
-            let place = Place { position, xattrs, content_bytes, inline_bytes, first_block: 0 };
+            let place = Place {
+                position,
+                xattrs,
+                content_bytes,
+                inline_bytes,
+                first_block: 0,
+            };
             self.places[id.index()] = place;
         }
         let mut block = cursor.div_ceil(BLOCK_BYTES_U64);
@@ -201,7 +225,9 @@ impl Layout<'_> {
         let folder = self.tree.directory(id);
         let place = self.place(id);
         let subfolders = folder.children.values();
-        let subfolders = subfolders.filter(|child| matches!(child, Child::Directory(_))).count();
+        let subfolders = subfolders
+            .filter(|child| matches!(child, Child::Directory(_)))
+            .count();
         let attributes = &folder.attributes;
         let content = match place.inline_bytes {
             0 => Content::Plain(place.first_block),
@@ -221,7 +247,12 @@ impl Layout<'_> {
             xattr_bytes: place.xattrs.len(),
         };
         let content = self.content(id);
-        [inode.encode().as_slice(), &place.xattrs, &content[place.block_bytes()..]].concat()
+        [
+            inode.encode().as_slice(),
+            &place.xattrs,
+            &content[place.block_bytes()..],
+        ]
+        .concat()
     }
 
     /// A folder's entries. Before all places are known the node numbers are wrong, but the length is
@@ -230,7 +261,10 @@ impl Layout<'_> {
         let folder = self.tree.directory(id);
         let dots = [(b".".as_slice(), id), (b"..", folder.parent)];
         let dots = dots.map(|(name, id)| self.dirent(name, Child::Directory(id)));
-        let children = folder.children.iter().map(|(name, child)| self.dirent(name, *child));
+        let children = folder
+            .children
+            .iter()
+            .map(|(name, child)| self.dirent(name, *child));
         directory::encode(dots.into_iter().chain(children).collect())
     }
 
@@ -246,7 +280,11 @@ impl Layout<'_> {
                 (self.position(location), FileType::CharacterDevice)
             }
         };
-        Dirent { name, node: position / SLOT_BYTES, file_type }
+        Dirent {
+            name,
+            node: position / SLOT_BYTES,
+            file_type,
+        }
     }
 }
 
@@ -254,11 +292,19 @@ impl Layout<'_> {
 fn next_place(cursor: u64, record: u64) -> u64 {
     let start = cursor.next_multiple_of(SLOT_BYTES);
     let crosses = start % BLOCK_BYTES_U64 + record > BLOCK_BYTES_U64;
-    if crosses { start.next_multiple_of(BLOCK_BYTES_U64) } else { start }
+    if crosses {
+        start.next_multiple_of(BLOCK_BYTES_U64)
+    } else {
+        start
+    }
 }
 
 fn count_whiteouts(tree: &Tree, reachable: &[DirectoryId]) -> u32 {
-    let children = reachable.iter().flat_map(|id| tree.directory(*id).children.values());
-    let count = children.filter(|child| matches!(child, Child::Whiteout)).count();
+    let children = reachable
+        .iter()
+        .flat_map(|id| tree.directory(*id).children.values());
+    let count = children
+        .filter(|child| matches!(child, Child::Whiteout))
+        .count();
     u32::try_from(count).expect("entries are bounded")
 }

@@ -55,7 +55,7 @@ pub(super) const XATTR_HEADER_BYTES: usize = 12;
 /// Unit of attribute entries and ids.
 pub(super) const XATTR_ALIGNMENT: usize = 4;
 
-/// File type bits of `st_mode` (POSIX `sys/stat.h` as Linux has it), and the `FT_*` byte of a
+/// The types a tar can hold (it has no sockets): file type bits of `st_mode` (POSIX `sys/stat.h` as Linux has it), and the `FT_*` byte of a
 /// directory entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileType {
@@ -64,7 +64,6 @@ pub(crate) enum FileType {
     CharacterDevice,
     BlockDevice,
     Fifo,
-    Socket,
     Symlink,
 }
 
@@ -78,7 +77,6 @@ impl FileType {
             Self::BlockDevice => 0o060_000,
             Self::Regular => 0o100_000,
             Self::Symlink => 0o120_000,
-            Self::Socket => 0o140_000,
         }
     }
 
@@ -90,7 +88,6 @@ impl FileType {
             Self::CharacterDevice => 3,
             Self::BlockDevice => 4,
             Self::Fifo => 5,
-            Self::Socket => 6,
             Self::Symlink => 7,
         }
     }
@@ -182,7 +179,11 @@ impl Superblock {
     /// Writes `erofs_super_block` into the first block and seals it with the checksum, which covers
     /// everything from the superblock to the end of the block.
     pub(super) fn encode_into(&self, block: &mut [u8; BLOCK_BYTES]) {
-        let incompatible = if self.chunked_files { FEATURE_INCOMPAT_CHUNKED_FILE } else { 0 };
+        let incompatible = if self.chunked_files {
+            FEATURE_INCOMPAT_CHUNKED_FILE
+        } else {
+            0
+        };
         let mut bytes = Vec::with_capacity(128);
         bytes.extend(SUPER_MAGIC.to_le_bytes());
         bytes.extend(0_u32.to_le_bytes()); // checksum, below
@@ -210,7 +211,11 @@ fn crc32c(bytes: &[u8]) -> u32 {
     const POLYNOMIAL: u32 = 0x82F6_3B78;
     bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            if crc & 1 == 1 { crc >> 1 ^ POLYNOMIAL } else { crc >> 1 }
+            if crc & 1 == 1 {
+                crc >> 1 ^ POLYNOMIAL
+            } else {
+                crc >> 1
+            }
         })
     })
 }

@@ -24,7 +24,10 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn new(file: File) -> Self {
-        Self { file: BufWriter::with_capacity(BUFFER_BYTES, file), position: 0 }
+        Self {
+            file: BufWriter::with_capacity(BUFFER_BYTES, file),
+            position: 0,
+        }
     }
 
     /// Bytes written so far.
@@ -34,9 +37,15 @@ impl Output {
 
     /// The block number of the position, which is at the start of a block.
     pub(super) fn block(&self) -> Result<u32, ErofsError> {
-        debug_assert!(self.position.is_multiple_of(BLOCK_BYTES_U64), "only whole blocks are written");
+        debug_assert!(
+            self.position.is_multiple_of(BLOCK_BYTES_U64),
+            "only whole blocks are written"
+        );
         let block = u32::try_from(self.position / BLOCK_BYTES_U64);
-        block.ok().filter(|block| *block != NULL_ADDRESS).ok_or(ErofsError::TooLarge)
+        block
+            .ok()
+            .filter(|block| *block != NULL_ADDRESS)
+            .ok_or(ErofsError::TooLarge)
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -74,7 +83,10 @@ impl Output {
 
     /// Writes out what is buffered and gives the file its length.
     pub(super) fn finish(self) -> io::Result<File> {
-        let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let file = self
+            .file
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
         file.set_len(self.position)?;
         Ok(file)
     }
@@ -82,5 +94,7 @@ impl Output {
 
 /// Whether all bytes are zero, compared in long runs: this decides the speed of huge empty files.
 pub(super) fn is_zero(bytes: &[u8]) -> bool {
-    bytes.chunks(ZEROS.len()).all(|chunk| *chunk == ZEROS[..chunk.len()])
+    bytes
+        .chunks(ZEROS.len())
+        .all(|chunk| *chunk == ZEROS[..chunk.len()])
 }

@@ -80,10 +80,22 @@ impl Tree {
 
     /// A tree with an empty root.
     pub(crate) fn new() -> Self {
-        let attributes = Attributes { mode: Self::IMPLICIT_MODE, ..Attributes::default() };
-        let root =
-            Directory { parent: Self::ROOT, attributes, children: BTreeMap::new(), opaque: false };
-        Self { directories: vec![root], leaves: Vec::new(), whiteouts: 0, xattr_bytes: 0 }
+        let attributes = Attributes {
+            mode: Self::IMPLICIT_MODE,
+            ..Attributes::default()
+        };
+        let root = Directory {
+            parent: Self::ROOT,
+            attributes,
+            children: BTreeMap::new(),
+            opaque: false,
+        };
+        Self {
+            directories: vec![root],
+            leaves: Vec::new(),
+            whiteouts: 0,
+            xattr_bytes: 0,
+        }
     }
 
     pub(super) fn directory(&self, id: DirectoryId) -> &Directory {
@@ -121,8 +133,16 @@ impl Tree {
         // A whiteout and a folder of one name: lower layers' folder goes, this one stands alone.
         let opaque = self.child(parent, name) == Some(Child::Whiteout);
         let id = DirectoryId(u32::try_from(self.directories.len()).expect("entries are bounded"));
-        let attributes = Attributes { mode: Self::IMPLICIT_MODE, ..Attributes::default() };
-        self.directories.push(Directory { parent, attributes, children: BTreeMap::new(), opaque });
+        let attributes = Attributes {
+            mode: Self::IMPLICIT_MODE,
+            ..Attributes::default()
+        };
+        self.directories.push(Directory {
+            parent,
+            attributes,
+            children: BTreeMap::new(),
+            opaque,
+        });
         self.put(parent, name, Child::Directory(id));
         Ok(id)
     }
@@ -133,7 +153,10 @@ impl Tree {
         id: DirectoryId,
         attributes: Attributes,
     ) -> Result<(), TreeError> {
-        let added = attributes.xattrs.iter().map(|(name, value)| name.len() + value.len());
+        let added = attributes
+            .xattrs
+            .iter()
+            .map(|(name, value)| name.len() + value.len());
         self.xattr_bytes += added.sum::<usize>();
         if self.xattr_bytes > MAX_FOLDER_XATTR_BYTES {
             return Err(TreeError::TooManyAttributes);
@@ -155,7 +178,11 @@ impl Tree {
     ) -> Result<LeafId, TreeError> {
         self.check_count()?;
         let id = LeafId(u32::try_from(self.leaves.len()).expect("entries are bounded"));
-        self.leaves.push(Leaf { location, links: 0, file_type });
+        self.leaves.push(Leaf {
+            location,
+            links: 0,
+            file_type,
+        });
         Ok(id)
     }
 
@@ -166,7 +193,11 @@ impl Tree {
     }
 
     /// Hides a name of lower layers. An entry of this layer stays; a folder becomes opaque.
-    pub(crate) fn add_whiteout(&mut self, parent: DirectoryId, name: &[u8]) -> Result<(), TreeError> {
+    pub(crate) fn add_whiteout(
+        &mut self,
+        parent: DirectoryId,
+        name: &[u8],
+    ) -> Result<(), TreeError> {
         match self.child(parent, name) {
             Some(Child::Directory(id)) => self.set_opaque(id),
             Some(Child::Leaf(_) | Child::Whiteout) => {}
@@ -180,7 +211,10 @@ impl Tree {
     }
 
     fn put(&mut self, parent: DirectoryId, name: &[u8], child: Child) {
-        let replaced = self.directory_mut(parent).children.insert(name.into(), child);
+        let replaced = self
+            .directory_mut(parent)
+            .children
+            .insert(name.into(), child);
         let mut detached: Vec<Child> = replaced.into_iter().collect();
         while let Some(child) = detached.pop() {
             match child {
@@ -196,7 +230,11 @@ impl Tree {
 
     fn check_count(&self) -> Result<(), TreeError> {
         let count = self.directories.len() + self.leaves.len() + self.whiteouts;
-        if count < MAX_ENTRIES { Ok(()) } else { Err(TreeError::TooManyEntries) }
+        if count < MAX_ENTRIES {
+            Ok(())
+        } else {
+            Err(TreeError::TooManyEntries)
+        }
     }
 
     /// All folders that can be reached, parents first, in the order of their names.

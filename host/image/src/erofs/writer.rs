@@ -16,8 +16,6 @@ pub(crate) enum Special<'a> {
     CharacterDevice(u32, u32),
     BlockDevice(u32, u32),
     Fifo,
-    #[cfg_attr(not(test), expect(dead_code, reason = "a tar cannot hold one; the format can"))]
-    Socket,
 }
 
 /// An image being written.
@@ -71,7 +69,6 @@ impl Writer {
                 (FileType::BlockDevice, device(major, minor), &[])
             }
             Special::Fifo => (FileType::Fifo, Content::Plain(0), &[]),
-            Special::Socket => (FileType::Socket, Content::Plain(0), &[]),
         };
         self.add_inode(attributes, file_type, tail.len() as u64, content, tail)
     }
@@ -87,14 +84,21 @@ impl Writer {
         content: Content,
         tail: &[u8],
     ) -> Result<Location, ErofsError> {
-        let xattrs = self.xattrs.encode(&attributes.xattrs, false).map_err(ErofsError::Xattr)?;
+        let xattrs = self
+            .xattrs
+            .encode(&attributes.xattrs, false)
+            .map_err(ErofsError::Xattr)?;
         let (content, tail) = match content {
             Content::Inline(_) if tail.is_empty() => (Content::Plain(0), tail),
             Content::Inline(first) if INODE_BYTES + xattrs.len() + tail.len() > BLOCK_BYTES => {
                 let own_block = self.output.block()?;
                 self.output.write(tail)?;
                 self.output.pad_to_block()?;
-                let first = if size < BLOCK_BYTES_U64 { own_block } else { first };
+                let first = if size < BLOCK_BYTES_U64 {
+                    own_block
+                } else {
+                    first
+                };
                 (Content::Plain(first), [].as_slice())
             }
             other => (other, tail),
@@ -130,10 +134,15 @@ impl Writer {
             Some(offset) => offset,
             None => {
                 self.flush_batch()?;
-                self.batch.place(record).expect("an empty batch takes one block")
+                self.batch
+                    .place(record)
+                    .expect("an empty batch takes one block")
             }
         };
-        Ok(Location { batch: self.current, offset })
+        Ok(Location {
+            batch: self.current,
+            offset,
+        })
     }
 
     /// Writes the batch at the current position and begins another.

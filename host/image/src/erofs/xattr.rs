@@ -82,7 +82,9 @@ impl XattrTable {
         xattrs: &[(Vec<u8>, Vec<u8>)],
         opaque: bool,
     ) -> Result<Vec<u8>, XattrError> {
-        let allowed = xattrs.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+        let allowed = xattrs
+            .iter()
+            .map(|(name, value)| (name.as_slice(), value.as_slice()));
         let allowed = allowed.filter(|(name, _)| !name.starts_with(RESERVED_PREFIX));
         let (mut ids, mut inline) = (Vec::new(), Vec::new());
         let mut count = 0;
@@ -146,12 +148,20 @@ fn encode_entry(name: &[u8], value: &[u8]) -> Result<Option<Vec<u8>>, XattrError
         // A prefix needs a name after it; a whole ACL name must have none.
         (prefix.ends_with(b".") != rest.is_empty()).then_some((rest, *index))
     });
-    let Some((rest, index)) = known else { return Ok(None) };
+    let Some((rest, index)) = known else {
+        return Ok(None);
+    };
     if rest.len() > MAX_NAME_BYTES || value.len() > MAX_VALUE_BYTES {
-        return Err(XattrError::TooLong { name: String::from_utf8_lossy(name).into_owned() });
+        return Err(XattrError::TooLong {
+            name: String::from_utf8_lossy(name).into_owned(),
+        });
     }
     let mut entry = vec![u8::try_from(rest.len()).expect("checked above"), index];
-    entry.extend(u16::try_from(value.len()).expect("checked above").to_le_bytes());
+    entry.extend(
+        u16::try_from(value.len())
+            .expect("checked above")
+            .to_le_bytes(),
+    );
     entry.extend_from_slice(rest);
     entry.extend_from_slice(value);
     entry.resize(entry.len().next_multiple_of(XATTR_ALIGNMENT), 0);

@@ -110,7 +110,10 @@ pub(crate) fn convert(archive: impl Read, output: File) -> Result<Converted, Lay
     let limited = archive.take(MAX_LAYER_BYTES + 1);
     let reader = HashingReader::new(limited).map_err(LayerError::Read)?;
     let mut reader = TarReader::new(reader);
-    let mut builder = LayerBuilder { tree: Tree::new(), writer: Writer::new(output)? };
+    let mut builder = LayerBuilder {
+        tree: Tree::new(),
+        writer: Writer::new(output)?,
+    };
     while let Some(entry) = reader.next_entry()? {
         builder.add(entry, &mut reader)?;
     }
@@ -119,7 +122,10 @@ pub(crate) fn convert(archive: impl Read, output: File) -> Result<Converted, Lay
     if total > MAX_LAYER_BYTES {
         return Err(LayerError::TooLarge);
     }
-    Ok(Converted { diff_id, file: unsealed.seal(uuid(&diff_id))? })
+    Ok(Converted {
+        diff_id,
+        file: unsealed.seal(uuid(&diff_id))?,
+    })
 }
 
 /// A version 8 (custom) UUID, RFC 9562 section 5.8, from the first bits of the digest.
@@ -149,7 +155,9 @@ impl LayerBuilder {
             return Ok(());
         }
         let path = LayerPath::parse(&entry.path).map_err(|source| refused(&entry.path, source))?;
-        let Some((name, parents)) = path.split() else { return self.add_root(entry) };
+        let Some((name, parents)) = path.split() else {
+            return self.add_root(entry);
+        };
         let parent = self.folder(parents, &entry.path)?;
         if name.starts_with(AUFS_PREFIX) {
             if name == OPAQUE_WHITEOUT {
@@ -195,7 +203,11 @@ impl LayerBuilder {
         for name in parents {
             if let Some(Child::Leaf(leaf)) = self.tree.child(folder, name) {
                 let is_link = self.tree.leaf_type(leaf) == FileType::Symlink;
-                let source = if is_link { PathError::ThroughLink } else { PathError::ThroughFile };
+                let source = if is_link {
+                    PathError::ThroughLink
+                } else {
+                    PathError::ThroughFile
+                };
                 return Err(refused(path, source));
             }
             let added = self.tree.add_directory(folder, name);
@@ -220,9 +232,10 @@ impl LayerBuilder {
                 }
                 Some((FileType::Symlink, Special::Symlink(&entry.link)))
             }
-            EntryKind::CharacterDevice => {
-                Some((FileType::CharacterDevice, Special::CharacterDevice(major, minor)))
-            }
+            EntryKind::CharacterDevice => Some((
+                FileType::CharacterDevice,
+                Special::CharacterDevice(major, minor),
+            )),
             EntryKind::BlockDevice => {
                 Some((FileType::BlockDevice, Special::BlockDevice(major, minor)))
             }
@@ -230,10 +243,15 @@ impl LayerBuilder {
             EntryKind::File | EntryKind::Directory | EntryKind::Other => None,
         };
         let (file_type, location) = match special {
-            Some((file_type, special)) => (file_type, self.writer.add_special(&attributes, special)?),
+            Some((file_type, special)) => {
+                (file_type, self.writer.add_special(&attributes, special)?)
+            }
             None => {
                 let mut file = self.writer.begin_file(entry.size)?;
-                let whole = [Extent { offset: 0, length: entry.size }];
+                let whole = [Extent {
+                    offset: 0,
+                    length: entry.size,
+                }];
                 let mut position = 0;
                 for extent in entry.sparse.as_deref().unwrap_or(&whole) {
                     file.zeros(extent.offset - position)?;
@@ -242,7 +260,9 @@ impl LayerBuilder {
                     while left > 0 {
                         let mut data = reader.data();
                         let available = data.fill_buf()?;
-                        let part = usize::try_from(left).unwrap_or(usize::MAX).min(available.len());
+                        let part = usize::try_from(left)
+                            .unwrap_or(usize::MAX)
+                            .min(available.len());
                         file.data(&available[..part])?;
                         data.consume(part);
                         left -= part as u64;
@@ -260,7 +280,9 @@ impl LayerBuilder {
     fn link_target(&self, entry: &Entry) -> Result<LeafId, LayerError> {
         let refuse = |source| refused(&entry.path, source);
         let target = LayerPath::parse(&entry.link).map_err(|_| refuse(PathError::LinkOutside))?;
-        let (name, parents) = target.split().ok_or_else(|| refuse(PathError::LinkToFolder))?;
+        let (name, parents) = target
+            .split()
+            .ok_or_else(|| refuse(PathError::LinkToFolder))?;
         let mut folder = Tree::ROOT;
         for parent in parents {
             match self.tree.child(folder, parent) {
@@ -289,11 +311,17 @@ fn attributes(entry: Entry) -> Attributes {
 }
 
 fn refused(path: &[u8], source: PathError) -> LayerError {
-    LayerError::Path { path: String::from_utf8_lossy(path).into_owned(), source }
+    LayerError::Path {
+        path: String::from_utf8_lossy(path).into_owned(),
+        source,
+    }
 }
 
 fn too_much(path: &[u8], source: TreeError) -> LayerError {
-    LayerError::Tree { path: String::from_utf8_lossy(path).into_owned(), source }
+    LayerError::Tree {
+        path: String::from_utf8_lossy(path).into_owned(),
+        source,
+    }
 }
 
 #[cfg(test)]

@@ -64,7 +64,9 @@ impl<'a> LayerPath<'a> {
         if path.contains(&0) {
             return Err(PathError::ZeroByte);
         }
-        let names = path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
+        let names = path
+            .split(|byte| *byte == b'/')
+            .filter(|name| !matches!(*name, b"" | b"."));
         let names: Vec<_> = names.collect();
         if names.contains(&b"..".as_slice()) {
             return Err(PathError::Climbs);
@@ -77,6 +79,8 @@ impl<'a> LayerPath<'a> {
 
     /// The last name and those before it; `None` for the root.
     pub(super) fn split(&self) -> Option<(&'a [u8], &[&'a [u8]])> {
-        self.names.split_last().map(|(name, parents)| (*name, parents))
+        self.names
+            .split_last()
+            .map(|(name, parents)| (*name, parents))
     }
 }

@@ -43,7 +43,9 @@ impl StagedLayer {
     /// Waits until the file is on the disk.
     fn wait(&self) -> Result<(), StoreError> {
         let handle = self.inner.sync.lock().expect("no holder can panic").take();
-        let synced = handle.map_or(Ok(()), |handle| handle.join().expect("syncing cannot panic"));
+        let synced = handle.map_or(Ok(()), |handle| {
+            handle.join().expect("syncing cannot panic")
+        });
         synced.map_err(StoreError::io("sync", &self.inner.path))
     }
 }
@@ -68,7 +70,10 @@ impl StageError {
     /// As an error of loading the archive member `name`.
     pub(super) fn at(self, name: &str) -> LoadError {
         match self {
-            Self::Layer(source) => LoadError::Layer { name: name.to_owned(), source },
+            Self::Layer(source) => LoadError::Layer {
+                name: name.to_owned(),
+                source,
+            },
             Self::Store(source) => LoadError::Store(source),
         }
     }
@@ -80,14 +85,26 @@ impl ImageStore {
         let (file, path) = self.session().file().map_err(StageError::Store)?;
         let converted = layer::convert(content, file).map_err(StageError::Layer)?;
         let io_error = |source| {
-            StageError::Store(StoreError::Io { action: "finish", path: path.to_path_buf(), source })
+            StageError::Store(StoreError::Io {
+                action: "finish",
+                path: path.to_path_buf(),
+                source,
+            })
         };
         let size = converted.file.metadata().map_err(io_error)?.len();
         let file = converted.file;
         let sync = std::thread::Builder::new().name("layer-sync".to_owned());
         let sync = sync.spawn(move || file.sync_all()).map_err(io_error)?;
-        let inner = StagedFile { path, size, pinned: false, sync: Mutex::new(Some(sync)) };
-        Ok(StagedLayer { diff_id: converted.diff_id, inner: Arc::new(inner) })
+        let inner = StagedFile {
+            path,
+            size,
+            pinned: false,
+            sync: Mutex::new(Some(sync)),
+        };
+        Ok(StagedLayer {
+            diff_id: converted.diff_id,
+            inner: Arc::new(inner),
+        })
     }
 
     /// Keeps a layer of the store for an image to come, even if another process removes its images
@@ -97,11 +114,25 @@ impl ImageStore {
         let size = match fs::metadata(&original) {
             Ok(metadata) => metadata.len(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(StoreError::Io { action: "read", path: original, source }),
+            Err(source) => {
+                return Err(StoreError::Io {
+                    action: "read",
+                    path: original,
+                    source,
+                });
+            }
         };
         let path = self.session().pin(&original)?;
-        let inner = StagedFile { path, size, pinned: true, sync: Mutex::new(None) };
-        Ok(Some(StagedLayer { diff_id, inner: Arc::new(inner) }))
+        let inner = StagedFile {
+            path,
+            size,
+            pinned: true,
+            sync: Mutex::new(None),
+        };
+        Ok(Some(StagedLayer {
+            diff_id,
+            inner: Arc::new(inner),
+        }))
     }
 
     /// Moves images into the store: layers first, then configurations, then names. Killed in between,
@@ -124,15 +155,22 @@ impl ImageStore {
         }
         sync_folder(&self.inner.root.join("layers"))?;
         for image in &images {
-            self.session().write_whole(&self.image_path(&image.id), &image.config_json)?;
+            self.session()
+                .write_whole(&self.image_path(&image.id), &image.config_json)?;
         }
         sync_folder(&self.inner.root.join("images"))?;
         let mut references = self.references()?;
         let mut loaded = Vec::new();
         for image in images {
-            let tags = image.references.iter().filter(|name| name.digest().is_none());
+            let tags = image
+                .references
+                .iter()
+                .filter(|name| name.digest().is_none());
             let names = tags.map(Reference::familiar).collect();
-            loaded.push(LoadedImage { id: image.id, references: names });
+            loaded.push(LoadedImage {
+                id: image.id,
+                references: names,
+            });
             for name in image.references {
                 references.set(name, image.id);
             }

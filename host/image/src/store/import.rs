@@ -82,7 +82,12 @@ impl ImageStore {
         let config_json = configuration.to_string().into_bytes();
         let id = ImageId::new(Digest::of(&config_json));
         let references = reference.map(Reference::or_latest).into_iter().collect();
-        let image = StagedImage { id, config_json, layers: vec![layer], references };
+        let image = StagedImage {
+            id,
+            config_json,
+            layers: vec![layer],
+            references,
+        };
         self.commit_all(vec![image]).map_err(ImportError::Store)?;
         Ok(id)
     }
@@ -92,14 +97,19 @@ impl ImageStore {
 fn config(changes: &[String]) -> Result<Value, ImportError> {
     let mut config = Map::new();
     for change in changes {
-        apply(&mut config, change)
-            .map_err(|problem| ImportError::Change { change: change.clone(), problem })?;
+        apply(&mut config, change).map_err(|problem| ImportError::Change {
+            change: change.clone(),
+            problem,
+        })?;
     }
     Ok(Value::Object(config))
 }
 
 fn apply(config: &mut Map<String, Value>, change: &str) -> Result<(), &'static str> {
-    let (instruction, rest) = change.trim().split_once(char::is_whitespace).unwrap_or((change, ""));
+    let (instruction, rest) = change
+        .trim()
+        .split_once(char::is_whitespace)
+        .unwrap_or((change, ""));
     let rest = rest.trim();
     if rest.is_empty() {
         return Err("it has no argument");
@@ -119,7 +129,8 @@ fn apply(config: &mut Map<String, Value>, change: &str) -> Result<(), &'static s
             for (key, value) in pairs(rest)? {
                 let environment = list(config, "Env");
                 let prefix = format!("{key}=");
-                environment.retain(|entry| !entry.as_str().is_some_and(|it| it.starts_with(&prefix)));
+                environment
+                    .retain(|entry| !entry.as_str().is_some_and(|it| it.starts_with(&prefix)));
                 environment.push(format!("{key}={value}").into());
             }
         }
@@ -130,14 +141,22 @@ fn apply(config: &mut Map<String, Value>, change: &str) -> Result<(), &'static s
         }
         "EXPOSE" => {
             for port in rest.split_whitespace() {
-                let port = if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") };
+                let port = if port.contains('/') {
+                    port.to_owned()
+                } else {
+                    format!("{port}/tcp")
+                };
                 object(config, "ExposedPorts").insert(port, json!({}));
             }
         }
         "VOLUME" => {
             let words = exec_form(rest);
             let words = words.as_ref().and_then(Value::as_array).map(|words| {
-                words.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+                words
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
             });
             let plain = || rest.split_whitespace().map(str::to_owned).collect();
             for path in words.unwrap_or_else(plain) {
@@ -155,12 +174,16 @@ fn set(config: &mut Map<String, Value>, key: &str, value: Value) {
 
 fn list<'a>(config: &'a mut Map<String, Value>, key: &str) -> &'a mut Vec<Value> {
     let value = config.entry(key).or_insert_with(|| json!([]));
-    value.as_array_mut().expect("only this function makes the key")
+    value
+        .as_array_mut()
+        .expect("only this function makes the key")
 }
 
 fn object<'a>(config: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
     let value = config.entry(key).or_insert_with(|| json!({}));
-    value.as_object_mut().expect("only this function makes the key")
+    value
+        .as_object_mut()
+        .expect("only this function makes the key")
 }
 
 /// The JSON form of a command, or its shell form.
@@ -177,14 +200,20 @@ fn exec_form(text: &str) -> Option<Value> {
 fn pairs(text: &str) -> Result<Vec<(String, String)>, &'static str> {
     let words = words(text)?;
     if words.first().is_some_and(|word| !word.contains('=')) {
-        let (key, value) = text.split_once(char::is_whitespace).ok_or("it has no value")?;
+        let (key, value) = text
+            .split_once(char::is_whitespace)
+            .ok_or("it has no value")?;
         return Ok(vec![(key.to_owned(), value.trim().to_owned())]);
     }
     let pair = |word: &String| {
         let (key, value) = word.split_once('=')?;
         (!key.is_empty()).then(|| (key.to_owned(), value.to_owned()))
     };
-    words.iter().map(pair).collect::<Option<_>>().ok_or("it must be KEY=VALUE")
+    words
+        .iter()
+        .map(pair)
+        .collect::<Option<_>>()
+        .ok_or("it must be KEY=VALUE")
 }
 
 /// Splits at blanks outside of quotes; a backslash takes the next character as it is.
@@ -209,5 +238,9 @@ fn words(text: &str) -> Result<Vec<String>, &'static str> {
         }
     }
     words.extend(word);
-    if quote.is_some() { Err("a quote is not closed") } else { Ok(words) }
+    if quote.is_some() {
+        Err("a quote is not closed")
+    } else {
+        Ok(words)
+    }
 }

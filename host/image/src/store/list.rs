@@ -33,8 +33,14 @@ impl ImageStore {
         let mut summaries = Vec::new();
         for id in self.image_ids()? {
             // Another process may have removed it since the folder was read.
-            let Some(image) = self.image(&id)? else { continue };
-            let labels = image.config.config().as_ref().and_then(|config| config.labels().clone());
+            let Some(image) = self.image(&id)? else {
+                continue;
+            };
+            let labels = image
+                .config
+                .config()
+                .as_ref()
+                .and_then(|config| config.labels().clone());
             summaries.push(ImageSummary {
                 id,
                 dangling: image.repo_tags.is_empty(),

@@ -13,6 +13,7 @@
 //! in between valid: layers, then the configuration that names them, then the reference to it. What a
 //! killed process left is removed by the next [`ImageStore::open`].
 
+mod archive;
 mod commit;
 mod import;
 mod list;
@@ -83,7 +84,11 @@ impl StoreError {
     /// For `map_err`.
     fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
     }
 }
 
@@ -111,7 +116,10 @@ impl ImageStore {
     /// # Errors
     /// If the folder cannot be created or read.
     pub fn open(root: &Path) -> Result<Self, OpenError> {
-        Self::open_or(root).map_err(|source| OpenError { root: root.to_owned(), source })
+        Self::open_or(root).map_err(|source| OpenError {
+            root: root.to_owned(),
+            source,
+        })
     }
 
     fn open_or(root: &Path) -> Result<Self, StoreError> {
@@ -119,11 +127,15 @@ impl ImageStore {
             let path = root.join(folder);
             fs::create_dir_all(&path).map_err(StoreError::io("create", &path))?;
         }
-        let root = root.canonicalize().map_err(StoreError::io("resolve", root))?;
+        let root = root
+            .canonicalize()
+            .map_err(StoreError::io("resolve", root))?;
         let lock = lock(&root)?;
         session::remove_abandoned(&root.join("tmp"))?;
         let session = Session::create(&root.join("tmp"))?;
-        let store = Self { inner: Arc::new(Inner { root, session }) };
+        let store = Self {
+            inner: Arc::new(Inner { root, session }),
+        };
         store.remove_unused_layers(&lock)?;
         Ok(store)
     }
@@ -137,11 +149,19 @@ impl ImageStore {
     }
 
     fn layer_path(&self, diff_id: &Digest) -> PathBuf {
-        self.inner.root.join("layers").join(diff_id.hex()).with_extension(LAYER_EXTENSION)
+        self.inner
+            .root
+            .join("layers")
+            .join(diff_id.hex())
+            .with_extension(LAYER_EXTENSION)
     }
 
     fn image_path(&self, id: &ImageId) -> PathBuf {
-        self.inner.root.join("images").join(id.digest().hex()).with_extension("json")
+        self.inner
+            .root
+            .join("images")
+            .join(id.digest().hex())
+            .with_extension("json")
     }
 
     fn references(&self) -> Result<References, StoreError> {
@@ -151,7 +171,10 @@ impl ImageStore {
     /// The ids of all images, in order.
     fn image_ids(&self) -> Result<Vec<ImageId>, StoreError> {
         let digests = digests_in(&self.inner.root.join("images"))?;
-        let mut ids: Vec<_> = digests.into_iter().map(|(digest, _)| ImageId::new(digest)).collect();
+        let mut ids: Vec<_> = digests
+            .into_iter()
+            .map(|(digest, _)| ImageId::new(digest))
+            .collect();
         ids.sort();
         Ok(ids)
     }
@@ -165,7 +188,13 @@ impl ImageStore {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(StoreError::Io { action: "read", path, source }),
+            Err(source) => {
+                return Err(StoreError::Io {
+                    action: "read",
+                    path,
+                    source,
+                });
+            }
         };
         let parsed = serde_json::from_slice(&bytes).ok();
         match parsed.filter(|_| Digest::of(&bytes) == id.digest()) {
@@ -194,12 +223,21 @@ impl ImageStore {
 
 /// The diff ids a configuration names, lowest layer first; `None` if one is no digest.
 fn diff_ids(configuration: &ImageConfiguration) -> Option<Vec<Digest>> {
-    configuration.rootfs().diff_ids().iter().map(|text| text.parse().ok()).collect()
+    configuration
+        .rootfs()
+        .diff_ids()
+        .iter()
+        .map(|text| text.parse().ok())
+        .collect()
 }
 
 fn lock(root: &Path) -> Result<StoreLock, StoreError> {
     let path = root.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
     let file = file.map_err(StoreError::io("open", &path))?;
     file.lock().map_err(StoreError::io("lock", &path))?;
     Ok(StoreLock { _file: file })

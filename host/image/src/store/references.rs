@@ -38,20 +38,38 @@ impl References {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(source) => return Err(StoreError::Io { action: "read", path, source }),
+            Err(source) => {
+                return Err(StoreError::Io {
+                    action: "read",
+                    path,
+                    source,
+                });
+            }
         };
         let stored = serde_json::from_slice::<Stored>(&bytes).ok();
-        let parsed = stored.filter(|stored| stored.version == VERSION).and_then(|stored| {
-            let entries = stored.references.into_iter();
-            entries.map(|(name, id)| Some((name.parse().ok()?, id.parse().ok()?))).collect()
-        });
-        parsed.map(|names| Self { names }).ok_or(StoreError::Damaged { path })
+        let parsed = stored
+            .filter(|stored| stored.version == VERSION)
+            .and_then(|stored| {
+                let entries = stored.references.into_iter();
+                entries
+                    .map(|(name, id)| Some((name.parse().ok()?, id.parse().ok()?)))
+                    .collect()
+            });
+        parsed
+            .map(|names| Self { names })
+            .ok_or(StoreError::Damaged { path })
     }
 
     /// Replaces the file; the caller holds the store's lock.
     pub(super) fn write(&self, root: &Path, session: &Session) -> Result<(), StoreError> {
-        let entries = self.names.iter().map(|(name, id)| (name.to_string(), id.to_string()));
-        let stored = Stored { version: VERSION, references: entries.collect() };
+        let entries = self
+            .names
+            .iter()
+            .map(|(name, id)| (name.to_string(), id.to_string()));
+        let stored = Stored {
+            version: VERSION,
+            references: entries.collect(),
+        };
         let mut bytes = serde_json::to_vec_pretty(&stored).expect("names and ids are plain text");
         bytes.push(b'\n');
         session.write_whole(&root.join(FILE_NAME), &bytes)?;

@@ -64,7 +64,9 @@ impl ImageStore {
         let mut references = self.references().map_err(RemoveError::Store)?;
         let names = references.of(&id);
         let user = in_use(&id);
-        let named = text.parse().is_ok_and(|typed| references.get(&typed) == Some(id));
+        let named = text
+            .parse()
+            .is_ok_and(|typed| references.get(&typed) == Some(id));
         let going = if !named {
             if !force && !is_single_reference(&names) {
                 return Err(RemoveError::ManyNames { image: id.short() });
@@ -75,33 +77,44 @@ impl ImageStore {
         };
         let is_last = going.len() == names.len();
         if let (true, false, Some(user)) = (is_last, force, &user) {
-            return Err(RemoveError::InUse { image: text.to_owned(), user: user.clone() });
+            return Err(RemoveError::InUse {
+                image: text.to_owned(),
+                user: user.clone(),
+            });
         }
         let mut done = Vec::new();
         for name in going {
             references.remove(&name);
             done.push(Removed::Untagged(name.familiar()));
         }
-        references.write(&self.inner.root, self.session()).map_err(RemoveError::Store)?;
+        references
+            .write(&self.inner.root, self.session())
+            .map_err(RemoveError::Store)?;
         if is_last && user.is_none() {
             let path = self.image_path(&id);
             fs::remove_file(&path)
                 .map_err(|source| RemoveError::Store(StoreError::io("remove", &path)(source)))?;
             done.push(Removed::Deleted(id));
-            self.remove_unused_layers(&lock).map_err(RemoveError::Store)?;
+            self.remove_unused_layers(&lock)
+                .map_err(RemoveError::Store)?;
         }
         Ok(done)
     }
 
     /// The name typed, and with the last tag of a repository also its digests.
     fn names_to_remove(&self, text: &str, names: &[Reference]) -> Vec<Reference> {
-        let Ok(typed) = text.parse::<Reference>() else { return Vec::new() };
+        let Ok(typed) = text.parse::<Reference>() else {
+            return Vec::new();
+        };
         let typed = match typed.digest() {
             Some(digest) => typed.at_digest(digest),
             None => typed.or_latest(),
         };
         let same_repository = |name: &&Reference| name.name() == typed.name();
-        let others = names.iter().filter(same_repository).filter(|name| **name != typed);
+        let others = names
+            .iter()
+            .filter(same_repository)
+            .filter(|name| **name != typed);
         let only_digests = typed.tag().is_some() && others.clone().all(|name| name.tag().is_none());
         let mut going = vec![typed.clone()];
         if only_digests {

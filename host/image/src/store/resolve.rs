@@ -80,16 +80,24 @@ impl ImageStore {
     pub fn resolve(&self, text: &str) -> Result<Image, ResolveError> {
         let id = self.resolve_id(text)?;
         let image = self.image(&id).map_err(store_error(text))?;
-        image.ok_or_else(|| ResolveError::NotFound { text: text.to_owned() })
+        image.ok_or_else(|| ResolveError::NotFound {
+            text: text.to_owned(),
+        })
     }
 
     /// The id of the image that `text` means.
     pub(super) fn resolve_id(&self, text: &str) -> Result<ImageId, ResolveError> {
-        let not_found = || ResolveError::NotFound { text: text.to_owned() };
+        let not_found = || ResolveError::NotFound {
+            text: text.to_owned(),
+        };
         let digits = text.strip_prefix(ID_PREFIX).unwrap_or(text);
         if let Ok(digest) = Digest::from_hex(digits) {
             let id = ImageId::new(digest);
-            return if self.image_path(&id).exists() { Ok(id) } else { Err(not_found()) };
+            return if self.image_path(&id).exists() {
+                Ok(id)
+            } else {
+                Err(not_found())
+            };
         }
         let parsed = text.parse::<Reference>();
         if let Ok(reference) = &parsed {
@@ -100,13 +108,16 @@ impl ImageStore {
         }
         if is_id_prefix(digits) {
             let ids = self.image_ids().map_err(store_error(text))?;
-            let mut fitting = ids.into_iter().filter(|id| id.digest().hex().starts_with(digits));
+            let mut fitting = ids
+                .into_iter()
+                .filter(|id| id.digest().hex().starts_with(digits));
             return match (fitting.next(), fitting.count()) {
                 (None, _) => Err(not_found()),
                 (Some(id), 0) => Ok(id),
-                (Some(_), more) => {
-                    Err(ResolveError::Ambiguous { text: text.to_owned(), count: more + 1 })
-                }
+                (Some(_), more) => Err(ResolveError::Ambiguous {
+                    text: text.to_owned(),
+                    count: more + 1,
+                }),
             };
         }
         match parsed {
@@ -117,23 +128,41 @@ impl ImageStore {
 
     /// Reads an image; `None` if it is not there.
     pub(super) fn image(&self, id: &ImageId) -> Result<Option<Image>, StoreError> {
-        let Some((config_json, config)) = self.configuration(id)? else { return Ok(None) };
-        let damaged = || StoreError::Damaged { path: self.image_path(id) };
+        let Some((config_json, config)) = self.configuration(id)? else {
+            return Ok(None);
+        };
+        let damaged = || StoreError::Damaged {
+            path: self.image_path(id),
+        };
         let mut layers = Vec::new();
         for diff_id in diff_ids(&config).ok_or_else(damaged)? {
             let path = self.layer_path(&diff_id);
-            let size = fs::metadata(&path).map_err(StoreError::io("read", &path))?.len();
-            layers.push(Layer { diff_id, path, size });
+            let size = fs::metadata(&path)
+                .map_err(StoreError::io("read", &path))?
+                .len();
+            layers.push(Layer {
+                diff_id,
+                path,
+                size,
+            });
         }
         let (repo_tags, repo_digests) = self.names(id)?;
-        Ok(Some(Image { id: *id, config, config_json, layers, repo_tags, repo_digests }))
+        Ok(Some(Image {
+            id: *id,
+            config,
+            config_json,
+            layers,
+            repo_tags,
+            repo_digests,
+        }))
     }
 
     /// The names of an image with tags, and those with digests.
     pub(super) fn names(&self, id: &ImageId) -> Result<(Vec<String>, Vec<String>), StoreError> {
         let references = self.references()?.of(id);
-        let (digests, tags): (Vec<_>, Vec<_>) =
-            references.into_iter().partition(|reference| reference.digest().is_some());
+        let (digests, tags): (Vec<_>, Vec<_>) = references
+            .into_iter()
+            .partition(|reference| reference.digest().is_some());
         let familiar = |names: Vec<Reference>| names.iter().map(Reference::familiar).collect();
         Ok((familiar(tags), familiar(digests)))
     }

@@ -25,18 +25,27 @@ pub(super) struct Session {
 impl Session {
     /// Makes a folder below `parent`; the caller holds the store's lock.
     pub(super) fn create(parent: &Path) -> Result<Self, StoreError> {
-        let folder = tempfile::Builder::new().prefix("session-").tempdir_in(parent);
-        let folder = folder.map_err(StoreError::io("create a folder in", parent))?.keep();
+        let folder = tempfile::Builder::new()
+            .prefix("session-")
+            .tempdir_in(parent);
+        let folder = folder
+            .map_err(StoreError::io("create a folder in", parent))?
+            .keep();
         let path = folder.join(LOCK_NAME);
         let lock = File::create(&path).map_err(StoreError::io("create", &path))?;
         lock.lock().map_err(StoreError::io("lock", &path))?;
-        Ok(Self { folder, _lock: lock })
+        Ok(Self {
+            folder,
+            _lock: lock,
+        })
     }
 
     /// A new empty file, removed when dropped.
     pub(super) fn file(&self) -> Result<(File, TempPath), StoreError> {
         let file = NamedTempFile::new_in(&self.folder);
-        Ok(file.map_err(StoreError::io("create a file in", &self.folder))?.into_parts())
+        Ok(file
+            .map_err(StoreError::io("create a file in", &self.folder))?
+            .into_parts())
     }
 
     /// A second name for a file of the store, which keeps its content when the first is removed.
@@ -50,7 +59,8 @@ impl Session {
     /// Writes a whole file so that it either is there with all its content or is not.
     pub(super) fn write_whole(&self, target: &Path, content: &[u8]) -> Result<(), StoreError> {
         let (mut file, path) = self.file()?;
-        file.write_all(content).map_err(StoreError::io("write", target))?;
+        file.write_all(content)
+            .map_err(StoreError::io("write", target))?;
         file.sync_all().map_err(StoreError::io("sync", target))?;
         let persisted = path.persist(target);
         persisted.map_err(|error| StoreError::io("rename to", target)(error.error))
@@ -74,17 +84,26 @@ pub(super) fn remove_abandoned(parent: &Path) -> Result<(), StoreError> {
             Err(_) => true,
         };
         if abandoned {
-            let removed =
-                if folder.is_dir() { fs::remove_dir_all(&folder) } else { fs::remove_file(&folder) };
+            let removed = if folder.is_dir() {
+                fs::remove_dir_all(&folder)
+            } else {
+                fs::remove_file(&folder)
+            };
             // Its owner may be removing it at this moment.
-            removed.or_else(ignore_missing).map_err(StoreError::io("remove", &folder))?;
+            removed
+                .or_else(ignore_missing)
+                .map_err(StoreError::io("remove", &folder))?;
         }
     }
     Ok(())
 }
 
 fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {
-    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+    if error.kind() == std::io::ErrorKind::NotFound {
+        Ok(())
+    } else {
+        Err(error)
+    }
 }
 
 /// Makes renames in a folder last.

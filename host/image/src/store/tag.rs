@@ -31,12 +31,16 @@ impl ImageStore {
     pub fn tag(&self, source: &str, target: &str) -> Result<(), TagError> {
         let reference: Reference = target.parse().map_err(TagError::Target)?;
         if reference.digest().is_some() {
-            return Err(TagError::Digest { target: target.to_owned() });
+            return Err(TagError::Digest {
+                target: target.to_owned(),
+            });
         }
         let _lock = self.lock().map_err(TagError::Store)?;
         let id = self.resolve_id(source).map_err(TagError::Source)?;
         let mut references = self.references().map_err(TagError::Store)?;
         references.set(reference.or_latest(), id);
-        references.write(&self.inner.root, self.session()).map_err(TagError::Store)
+        references
+            .write(&self.inner.root, self.session())
+            .map_err(TagError::Store)
     }
 }

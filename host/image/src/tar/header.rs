@@ -51,16 +51,27 @@ impl Header {
 
     /// Whether `block` could begin a tar.
     pub(crate) fn is_header(block: &[u8; BLOCK_BYTES]) -> bool {
-        Self { block: *block, offset: 0 }.checksum_matches()
+        Self {
+            block: *block,
+            offset: 0,
+        }
+        .checksum_matches()
     }
 
     /// The sum of all bytes with the checksum field as spaces, signed or unsigned: old tars differ.
     fn checksum_matches(&self) -> bool {
-        let bytes = || self.block.iter().enumerate().filter(|(at, _)| !CHECKSUM.contains(at));
+        let bytes = || {
+            self.block
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| !CHECKSUM.contains(at))
+        };
         let spaces = 8 * u64::from(b' ');
         let unsigned: u64 = bytes().map(|(_, byte)| u64::from(*byte)).sum::<u64>() + spaces;
         let signed: i64 = bytes().map(|(_, byte)| i64::from(byte.cast_signed())).sum();
-        let Ok(stored) = self.number(CHECKSUM, "checksum") else { return false };
+        let Ok(stored) = self.number(CHECKSUM, "checksum") else {
+            return false;
+        };
         stored == unsigned || i64::try_from(stored) == Ok(signed + spaces.cast_signed())
     }
 
@@ -78,7 +89,13 @@ impl Header {
         let kind = self.kind(&path);
         let mode = self.number(MODE, "mode")? & MODE_BITS;
         let device = matches!(kind, EntryKind::CharacterDevice | EntryKind::BlockDevice);
-        let device_number = |range| if device { self.number(range, "device number") } else { Ok(0) };
+        let device_number = |range| {
+            if device {
+                self.number(range, "device number")
+            } else {
+                Ok(0)
+            }
+        };
         Ok(Entry {
             kind,
             path,
@@ -86,7 +103,10 @@ impl Header {
             mode: u16::try_from(mode).map_err(|_| self.invalid("mode"))?,
             uid: self.small(self.number(UID, "uid")?, "uid")?,
             gid: self.small(self.number(GID, "gid")?, "gid")?,
-            mtime: Timestamp { seconds: self.signed(MTIME, "mtime")?, nanoseconds: 0 },
+            mtime: Timestamp {
+                seconds: self.signed(MTIME, "mtime")?,
+                nanoseconds: 0,
+            },
             size: 0,
             device: (
                 self.small(device_number(DEVICE_MAJOR)?, "device number")?,
@@ -146,7 +166,9 @@ impl Header {
     fn signed(&self, range: std::ops::Range<usize>, field: &'static str) -> Result<i64, TarError> {
         let bytes = &self.block[range.clone()];
         if bytes[0] == u8::MAX {
-            let low = bytes.last_chunk::<8>().expect("numeric fields have eight bytes or more");
+            let low = bytes
+                .last_chunk::<8>()
+                .expect("numeric fields have eight bytes or more");
             return Ok(i64::from_be_bytes(*low));
         }
         i64::try_from(self.number(range, field)?).map_err(|_| self.invalid(field))
@@ -157,7 +179,10 @@ impl Header {
     }
 
     fn invalid(&self, field: &'static str) -> TarError {
-        TarError::Field { field, offset: self.offset }
+        TarError::Field {
+            field,
+            offset: self.offset,
+        }
     }
 }
 

@@ -120,7 +120,11 @@ pub enum TarError {
 
 impl From<io::Error> for TarError {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::UnexpectedEof { Self::Truncated } else { Self::Read(error) }
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            Self::Truncated
+        } else {
+            Self::Read(error)
+        }
     }
 }
 
@@ -148,7 +152,13 @@ struct Extensions {
 
 impl<R: BufRead> TarReader<R> {
     pub(crate) fn new(input: R) -> Self {
-        Self { input, offset: 0, remaining: 0, padding: 0, global: PaxRecords::default() }
+        Self {
+            input,
+            offset: 0,
+            remaining: 0,
+            padding: 0,
+            global: PaxRecords::default(),
+        }
     }
 
     /// The reader below, after the last entry.
@@ -162,7 +172,9 @@ impl<R: BufRead> TarReader<R> {
         loop {
             self.skip_rest()?;
             let start = self.offset;
-            let Some(block) = self.read_header_block()? else { return Ok(None) };
+            let Some(block) = self.read_header_block()? else {
+                return Ok(None);
+            };
             let header = Header::parse(block, start)?;
             let size = header.size()?;
             match header.type_flag() {
@@ -217,7 +229,9 @@ impl<R: BufRead> TarReader<R> {
         let (map, size) = if header.is_gnu_sparse() {
             let (mut map, mut more) = header.sparse_map()?;
             while more {
-                let Some(block) = self.read_block()? else { return Err(TarError::Truncated) };
+                let Some(block) = self.read_block()? else {
+                    return Err(TarError::Truncated);
+                };
                 more = sparse::parse_extension_block(&block, &mut map)?;
             }
             (map, header.sparse_size()?)
@@ -273,7 +287,9 @@ impl<R: BufRead> TarReader<R> {
     /// The next header, or `None` at a block of zeros or at the end of the input. One block of zeros
     /// ends an archive although two are due, as GNU tar has it.
     fn read_header_block(&mut self) -> Result<Option<[u8; BLOCK_BYTES]>, TarError> {
-        Ok(self.read_block()?.filter(|block| block.iter().any(|byte| *byte != 0)))
+        Ok(self
+            .read_block()?
+            .filter(|block| block.iter().any(|byte| *byte != 0)))
     }
 
     fn read_block(&mut self) -> Result<Option<[u8; BLOCK_BYTES]>, TarError> {
@@ -298,7 +314,9 @@ impl<R: BufRead> Read for EntryData<'_, R> {
         if self.reader.remaining == 0 || buffer.is_empty() {
             return Ok(0);
         }
-        let limit = usize::try_from(self.reader.remaining).unwrap_or(usize::MAX).min(buffer.len());
+        let limit = usize::try_from(self.reader.remaining)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         let count = self.reader.input.read(&mut buffer[..limit])?;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

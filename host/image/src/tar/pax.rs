@@ -25,14 +25,22 @@ impl PaxRecords {
     pub(super) fn parse(mut bytes: &[u8]) -> Result<Self, TarError> {
         let mut records = Vec::new();
         while !bytes.is_empty() {
-            let space = bytes.iter().position(|byte| *byte == b' ').ok_or(TarError::Pax)?;
+            let space = bytes
+                .iter()
+                .position(|byte| *byte == b' ')
+                .ok_or(TarError::Pax)?;
             let length = decimal(&bytes[..space]).ok_or(TarError::Pax)?;
             let length = usize::try_from(length).map_err(|_| TarError::Pax)?;
             if length <= space + 1 || length > bytes.len() || records.len() == MAX_RECORDS {
                 return Err(TarError::Pax);
             }
-            let record = bytes[space + 1..length].strip_suffix(b"\n").ok_or(TarError::Pax)?;
-            let equals = record.iter().position(|byte| *byte == b'=').ok_or(TarError::Pax)?;
+            let record = bytes[space + 1..length]
+                .strip_suffix(b"\n")
+                .ok_or(TarError::Pax)?;
+            let equals = record
+                .iter()
+                .position(|byte| *byte == b'=')
+                .ok_or(TarError::Pax)?;
             records.push((record[..equals].to_vec(), record[equals + 1..].to_vec()));
             bytes = &bytes[length..];
         }
@@ -63,12 +71,16 @@ impl PaxRecords {
     }
 
     fn number(&self, key: &[u8]) -> Result<Option<u64>, TarError> {
-        self.get(key).map(|value| decimal(value).ok_or(TarError::Pax)).transpose()
+        self.get(key)
+            .map(|value| decimal(value).ok_or(TarError::Pax))
+            .transpose()
     }
 
     fn small(&self, key: &[u8]) -> Result<Option<u32>, TarError> {
         let number = self.number(key)?;
-        number.map(|value| u32::try_from(value).map_err(|_| TarError::Pax)).transpose()
+        number
+            .map(|value| u32::try_from(value).map_err(|_| TarError::Pax))
+            .transpose()
     }
 
     /// How many bytes are stored, when the header's field is too small to say.
@@ -106,22 +118,32 @@ impl PaxRecords {
     /// The unpacked size, if these records describe a sparse file of any PAX format.
     pub(super) fn sparse_size(&self) -> Result<Option<u64>, TarError> {
         let size = self.number(b"GNU.sparse.realsize")?;
-        if size.is_some() { Ok(size) } else { self.number(b"GNU.sparse.size") }
+        if size.is_some() {
+            Ok(size)
+        } else {
+            self.number(b"GNU.sparse.size")
+        }
     }
 
     /// Format 1.0 keeps the map before the data, 0.0 and 0.1 in the records.
     pub(super) fn sparse_map_precedes_data(&self) -> bool {
-        self.get(b"GNU.sparse.major").is_some_and(|major| major == b"1")
+        self.get(b"GNU.sparse.major")
+            .is_some_and(|major| major == b"1")
     }
 
     pub(super) fn sparse_map(&self) -> Result<Vec<Extent>, TarError> {
         if let Some(list) = self.get(b"GNU.sparse.map") {
-            let numbers = list.split(|byte| *byte == b',').filter(|number| !number.is_empty());
+            let numbers = list
+                .split(|byte| *byte == b',')
+                .filter(|number| !number.is_empty());
             let numbers: Option<Vec<u64>> = numbers.map(decimal).collect();
             return sparse::pairs(&numbers.ok_or(TarError::Sparse)?);
         }
         let keys: [&[u8]; 2] = [b"GNU.sparse.offset", b"GNU.sparse.numbytes"];
-        let listed = self.records.iter().filter(|(key, _)| keys.contains(&key.as_slice()));
+        let listed = self
+            .records
+            .iter()
+            .filter(|(key, _)| keys.contains(&key.as_slice()));
         let numbers: Option<Vec<u64>> = listed.map(|(_, value)| decimal(value)).collect();
         sparse::pairs(&numbers.ok_or(TarError::Sparse)?)
     }
@@ -147,5 +169,8 @@ fn timestamp(text: &[u8]) -> Option<Timestamp> {
             nanoseconds: 1_000_000_000 - nanoseconds,
         });
     }
-    Some(Timestamp { seconds, nanoseconds })
+    Some(Timestamp {
+        seconds,
+        nanoseconds,
+    })
 }

@@ -73,7 +73,10 @@ pub(super) fn read_map(data: &mut impl BufRead) -> Result<Vec<Extent>, TarError>
     let count = line()?;
     let mut map = Vec::new();
     for _ in 0..count {
-        let extent = Extent { offset: line()?, length: line()? };
+        let extent = Extent {
+            offset: line()?,
+            length: line()?,
+        };
         push(&mut map, extent)?;
     }
     let mut padding = vec![0; usize::next_multiple_of(consumed, BLOCK_BYTES) - consumed];
@@ -85,7 +88,9 @@ pub(super) fn read_map(data: &mut impl BufRead) -> Result<Vec<Extent>, TarError>
 pub(super) fn pairs(numbers: &[u64]) -> Result<Vec<Extent>, TarError> {
     let mut map = Vec::new();
     for pair in numbers.chunks(2) {
-        let [offset, length] = *pair else { return Err(TarError::Sparse) };
+        let [offset, length] = *pair else {
+            return Err(TarError::Sparse);
+        };
         push(&mut map, Extent { offset, length })?;
     }
     Ok(map)
@@ -107,12 +112,19 @@ pub(super) fn check(map: &[Extent], size: u64, stored: u64) -> Result<(), TarErr
     let mut end = 0;
     let mut sum = 0_u64;
     for extent in map {
-        let next = extent.offset.checked_add(extent.length).ok_or(TarError::Sparse)?;
+        let next = extent
+            .offset
+            .checked_add(extent.length)
+            .ok_or(TarError::Sparse)?;
         if extent.offset < end || next > size {
             return Err(TarError::Sparse);
         }
         end = next;
         sum += extent.length;
     }
-    if sum == stored { Ok(()) } else { Err(TarError::Sparse) }
+    if sum == stored {
+        Ok(())
+    } else {
+        Err(TarError::Sparse)
+    }
 }

@@ -55,6 +55,7 @@ impl Vsock {
         };
         let mut slices = Vec::with_capacity(MAX_SLICES);
         let mut left = MAX_PACKETS_PER_CALL;
+        let mut fruitless = false;
         loop {
             queue.disable_notification(memory).map_err(broken)?;
             let before = left;
@@ -76,10 +77,12 @@ impl Vsock {
             if !queue.enable_notification(memory).map_err(broken)? {
                 break;
             }
-            if left == before {
-                // The index says more but nothing can be taken: the ring is not readable.
+            if left == before && fruitless {
+                // The index said more, yet nothing could be taken: the ring is not readable. Once
+                // is no proof, for the guest may have added a packet after we looked.
                 return Err(broken(virtio_queue::Error::InvalidAvailRingIndex));
             }
+            fruitless = left == before;
         }
         let bound = usize::from(queue.size() / COMPLETION_PART);
         self.completions.waiting += MAX_PACKETS_PER_CALL - left;

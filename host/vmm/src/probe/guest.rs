@@ -125,10 +125,13 @@ global_asm!(
     // 3: saves x87 and SSE state, clobbers it, restores it; a kernel's every context switch.
     "test edi, {has_xsave}",
     "jz 2f",
+    // Writes back the choice of state that it finds: under an emulation that does not tell KVM of
+    // this instruction another one would stay with the host when the guest is gone.
     "xor ecx, ecx",
-    "xor edx, edx",
-    "mov eax, 3",
+    "xgetbv",
     "xsetbv",
+    "mov eax, 3",
+    "xor edx, edx",
     "mov esi, {state}",
     "xsave64 [rsi]",
     "pxor xmm0, xmm0",

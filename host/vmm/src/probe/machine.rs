@@ -10,6 +10,7 @@ use vm_memory::{
 };
 
 use super::guest;
+use crate::vcpu::set_saved_state;
 
 /// `cr0`: protected mode, FPU and its errors native, write protection, paging.
 const CR0: u64 = 0x8001_0033;
@@ -67,6 +68,7 @@ pub enum ProbeError {
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) vcpu: VcpuFd,
+    pub(super) recommended_vcpus: usize,
     _vm: VmFd,
     _memory: GuestMemoryMmap,
 }
@@ -86,6 +88,7 @@ impl Machine {
         let xsave = has_xsave(&features);
         vcpu.set_cpuid2(&features)
             .map_err(failed("set the CPU's features"))?;
+        set_saved_state(&vcpu, &features).map_err(failed("choose the CPU's saved state"))?;
         let special = vcpu
             .get_sregs()
             .map_err(failed("read the CPU's segments"))?;
@@ -102,6 +105,7 @@ impl Machine {
             .map_err(failed("set the CPU's registers"))?;
         Ok(Self {
             vcpu,
+            recommended_vcpus: kvm.get_nr_vcpus(),
             _vm: vm,
             _memory: memory,
         })

@@ -1,7 +1,7 @@
 //! Boots one machine with `dhow-vmm` and says how it ended; the smallest user of that crate.
 //!
 //! `machine KERNEL INITRAMFS VCPUS STOP_AFTER_MS COMMAND_LINE` prints the guest's console, then
-//! `exit: REASON`. `STOP_AFTER_MS` of 0 waits for ever. `machine probe` tries KVM, as an engine does.
+//! `exit: REASON`. `STOP_AFTER_MS` of 0 waits for ever. `machine probe MS` tries KVM, as an engine does.
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -19,8 +19,6 @@ use vm_memory::Bytes as _;
 
 /// Memory of the inner guest.
 const MEMORY_BYTES: u64 = 256 << 20;
-/// How long KVM may take to prove itself.
-const PROBE_BUDGET: Duration = Duration::from_millis(200);
 /// What the random number device answers, over and over.
 const PATTERN: &[u8] = b"dhow";
 
@@ -33,8 +31,11 @@ fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    if arguments == ["probe"] {
-        println!("{:?}", dhow_vmm::probe(PROBE_BUDGET)?);
+    if let ["probe", budget] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        println!(
+            "{:?}",
+            dhow_vmm::probe(Duration::from_millis(budget.parse()?))?
+        );
         return Ok(());
     }
     let [kernel, initramfs, vcpus, stop_after, command_line] = &arguments[..] else {

@@ -25,6 +25,7 @@ const SHOWN_BYTES: u64 = 16 << 10;
 const SEARCHED_BYTES: u64 = 4 << 20;
 
 fn main() {
+    say("up");
     let ran = prepare().and_then(|()| run_steps());
     if let Err(error) = ran {
         say(&format!("FAILED outer_guest: {error:#}"));

@@ -6,7 +6,7 @@ use super::super::credit::RECEIVE_BUFFER_BYTES;
 use super::super::packet::{Header, Operation};
 use super::guest::{MEMORY_BYTES, RX_BUFFERS, SCRATCH, State};
 use super::machine::{Machine, read_some};
-use super::ring::{INDIRECT, NEXT, WRITE};
+use super::ring::{INDIRECT, NEXT, Ring, WRITE};
 use crate::device::{DeviceError, Event};
 
 /// The head of the descriptors that hostile packets use; the guest's own stop far below.
@@ -214,6 +214,32 @@ fn an_index_beyond_the_ring_breaks_the_device_until_reset() {
     let result = machine.try_handle(Event::Queue(1));
 
     assert!(matches!(result, Err(DeviceError::Queue { queue: 1, .. })));
+}
+
+#[test]
+fn packets_added_while_the_queue_is_found_empty_are_no_fault() {
+    const PACKETS: u16 = 60_000;
+    let mut machine = Machine::new();
+    let spare = Ring::new(&machine.memory, 5, 256);
+    let mut ring = std::mem::replace(&mut machine.guest.tx, spare);
+
+    let guest = std::thread::spawn(move || {
+        let mut offered = 0;
+        let mut taken = 0;
+        while taken < PACKETS {
+            if offered < PACKETS && offered - taken < 2 {
+                ring.describe(offered % 256, SCRATCH, 44, (0, 0));
+                ring.offer(offered % 256);
+                offered += 1;
+            }
+            taken += u16::from(ring.take_used().is_some());
+        }
+    });
+    while machine.device.counters().bad_packets < u64::from(PACKETS) {
+        machine.handle(Event::Host);
+    }
+
+    guest.join().unwrap();
 }
 
 #[test]

@@ -1,0 +1,88 @@
+//! Bodies: responses that keep something alive, and requests read by blocking code.
+
+use std::any::Any;
+use std::io::{self, Read};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use bytes::{Buf, Bytes};
+use futures_util::StreamExt;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::mpsc;
+
+/// Pieces of a request's body waiting for the blocking reader.
+const READ_AHEAD_PIECES: usize = 8;
+
+/// A body that keeps something alive until it is sent or dropped.
+pub(crate) struct Keeping {
+    inner: Body,
+    _kept: Box<dyn Any + Send>,
+}
+
+/// A body that keeps `kept` alive.
+pub(crate) fn keeping(inner: Body, kept: impl Any + Send) -> Body {
+    Body::new(Keeping {
+        inner,
+        _kept: Box::new(kept),
+    })
+}
+
+impl HttpBody for Keeping {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.inner).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// A request's body for code that blocks.
+#[derive(Debug)]
+pub(crate) struct BlockingBody {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    current: Bytes,
+}
+
+/// Reads a body on for a blocking reader, no faster than that reads.
+pub(crate) fn blocking(body: Body) -> BlockingBody {
+    let (sender, pieces) = mpsc::channel(READ_AHEAD_PIECES);
+    tokio::spawn(async move {
+        let mut stream = body.into_data_stream();
+        while let Some(piece) = stream.next().await {
+            let piece = piece.map_err(io::Error::other);
+            if sender.send(piece).await.is_err() {
+                return;
+            }
+        }
+    });
+    BlockingBody {
+        pieces,
+        current: Bytes::new(),
+    }
+}
+
+impl Read for BlockingBody {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.current = piece?,
+                None => return Ok(0),
+            }
+        }
+        let count = self.current.len().min(buffer.len());
+        self.current.copy_to_slice(&mut buffer[..count]);
+        Ok(count)
+    }
+}

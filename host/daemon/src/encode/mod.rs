@@ -1,0 +1,14 @@
+//! From the engine's terms to Docker's models.
+
+mod container;
+mod duration;
+mod event;
+mod host_config;
+mod image;
+mod ports;
+mod summary;
+
+pub(crate) use container::container;
+pub(crate) use event::event;
+pub(crate) use image::{history, image, image_summary, removed};
+pub(crate) use summary::summary;

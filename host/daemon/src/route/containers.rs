@@ -1,0 +1,124 @@
+//! Containers: create, list, inspect, rename, resize, remove, and what cannot be had yet.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use dhow_api::models::{ContainerCreateResponse, ContainerInspectResponse, ContainerSummary};
+use dhow_engine::Engine;
+use dhow_engine::verb::list::ListOptions;
+use serde_json::{Value, json};
+
+use super::Shared;
+use crate::failure::Failure;
+use crate::parameters::Parameters;
+use crate::{decode, encode};
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/containers/create", post(create))
+        .route("/containers/json", get(list))
+        .route("/containers/prune", post(prune))
+        .route("/containers/{name}/json", get(inspect))
+        .route("/containers/{name}/rename", post(rename))
+        .route("/containers/{name}/resize", post(resize))
+        .route("/containers/{name}", delete(remove))
+        .route("/containers/{name}/top", get(|| refused("top")))
+        .route("/containers/{name}/stats", get(|| refused("stats")))
+        .route("/containers/{name}/changes", get(|| refused("diff")))
+        .route("/containers/{name}/export", get(|| refused("export")))
+        .route("/containers/{name}/update", post(|| refused("update")))
+        .route(
+            "/containers/{name}/archive",
+            get(|| refused("cp")).put(|| refused("cp")),
+        )
+        .route("/commit", post(|| refused("commit")))
+}
+
+async fn refused(what: &'static str) -> Failure {
+    Failure::unsupported(what)
+}
+
+async fn create(
+    State(engine): State<Engine>,
+    parameters: Parameters,
+    body: Body,
+) -> Result<(StatusCode, Json<ContainerCreateResponse>), Failure> {
+    let request = decode::json(body).await?;
+    let options = decode::create_options(parameters.text("name"), request)?;
+    let container = engine.create(options).await?;
+    let created = ContainerCreateResponse {
+        id: container.id().to_string(),
+        warnings: Vec::new(),
+    };
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+async fn list(
+    State(engine): State<Engine>,
+    parameters: Parameters,
+) -> Result<Json<Vec<ContainerSummary>>, Failure> {
+    // -1 is Docker's "no limit".
+    let limit = parameters.number::<i64>("limit")?;
+    let options = ListOptions {
+        all: parameters.flag("all"),
+        limit: limit
+            .and_then(|limit| usize::try_from(limit).ok())
+            .filter(|limit| *limit > 0),
+        filters: parameters.filters()?,
+    };
+    let listed = engine.list(options).await?;
+    Ok(Json(listed.into_iter().map(encode::summary).collect()))
+}
+
+async fn inspect(
+    State(engine): State<Engine>,
+    Path(name): Path<String>,
+) -> Result<Json<ContainerInspectResponse>, Failure> {
+    let container = engine.container(&name)?;
+    Ok(Json(encode::container(&engine, &container)))
+}
+
+async fn rename(
+    State(engine): State<Engine>,
+    Path(name): Path<String>,
+    parameters: Parameters,
+) -> Result<StatusCode, Failure> {
+    engine.rename(&name, parameters.text("name").unwrap_or_default())?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn resize(
+    State(engine): State<Engine>,
+    Path(name): Path<String>,
+    parameters: Parameters,
+) -> Result<StatusCode, Failure> {
+    let rows = parameters.number("h")?.unwrap_or_default();
+    let columns = parameters.number("w")?.unwrap_or_default();
+    engine.resize(&name, rows, columns).await?;
+    Ok(StatusCode::OK)
+}
+
+async fn remove(
+    State(engine): State<Engine>,
+    Path(name): Path<String>,
+    parameters: Parameters,
+) -> Result<StatusCode, Failure> {
+    // `v` asks for the container's own volumes to go, too; they are part of it here.
+    if parameters.flag("link") {
+        return Err(Failure::unsupported("--link"));
+    }
+    engine.remove(&name, parameters.flag("force")).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn prune(
+    State(engine): State<Engine>,
+    parameters: Parameters,
+) -> Result<Json<Value>, Failure> {
+    let removed = engine.prune(&parameters.filters()?).await?;
+    Ok(Json(
+        json!({"ContainersDeleted": removed, "SpaceReclaimed": 0}),
+    ))
+}

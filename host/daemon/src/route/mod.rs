@@ -1,0 +1,58 @@
+//! The API's routes, one file for each part.
+
+mod attach;
+mod containers;
+mod events;
+mod exec;
+mod images;
+mod lifecycle;
+mod logs;
+mod machine;
+mod nothing;
+mod system;
+mod wait;
+
+use axum::Router;
+use axum::extract::FromRef;
+use axum::http::StatusCode;
+use dhow_engine::Engine;
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::Failure;
+
+/// What handlers share.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    engine: Engine,
+    shutdown: CancellationToken,
+}
+
+impl FromRef<Shared> for Engine {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.engine.clone()
+    }
+}
+
+impl FromRef<Shared> for CancellationToken {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.shutdown.clone()
+    }
+}
+
+/// Every route, without a version.
+pub fn router(engine: Engine, shutdown: CancellationToken) -> Router {
+    Router::new()
+        .merge(system::routes())
+        .merge(events::routes())
+        .merge(containers::routes())
+        .merge(lifecycle::routes())
+        .merge(attach::routes())
+        .merge(logs::routes())
+        .merge(wait::routes())
+        .merge(exec::routes())
+        .merge(images::routes())
+        .merge(machine::routes())
+        .merge(nothing::routes())
+        .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "page not found") })
+        .with_state(Shared { engine, shutdown })
+}

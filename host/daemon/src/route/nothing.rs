@@ -1,0 +1,71 @@
+//! Parts of Docker's API of which dhow has nothing: truthfully empty lists, and refusals with a
+//! reason.
+
+use axum::http::StatusCode;
+use axum::routing::{any, get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use super::Shared;
+use crate::failure::Failure;
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/networks", get(networks))
+        .route("/networks/create", post(|| refused("network create")))
+        .route(
+            "/networks/prune",
+            post(|| async { Json(json!({"NetworksDeleted": []})) }),
+        )
+        .route("/networks/{*path}", any(|| refused("network")))
+        .route("/volumes", get(volumes))
+        .route("/volumes/create", post(|| refused("volume create")))
+        .route(
+            "/volumes/prune",
+            post(|| async { Json(json!({"VolumesDeleted": [], "SpaceReclaimed": 0})) }),
+        )
+        .route("/volumes/{*path}", any(|| refused("volume")))
+        .route("/plugins", get(|| async { Json(json!([])) }))
+        .route("/plugins/{*path}", any(|| refused("plugin")))
+        .route("/session", any(|| refused("build sessions")))
+        .route("/grpc", any(|| refused("build sessions")))
+        .route("/swarm", any(no_swarm))
+        .route("/swarm/{*path}", any(no_swarm))
+        .route("/nodes", any(no_swarm))
+        .route("/services", any(no_swarm))
+        .route("/tasks", any(no_swarm))
+        .route("/secrets", any(no_swarm))
+        .route("/configs", any(no_swarm))
+}
+
+async fn refused(what: &'static str) -> Failure {
+    Failure::unsupported(what)
+}
+
+/// Every container has a network namespace of its own, reached through published ports.
+async fn networks() -> Json<Value> {
+    let network = |name: &str, driver: &str| {
+        json!({
+            "Name": name, "Id": name, "Created": dhow_engine::time::NEVER, "Scope": "local",
+            "Driver": driver, "EnableIPv4": true, "EnableIPv6": false,
+            "IPAM": {"Driver": "default", "Options": null, "Config": []},
+            "Internal": false, "Attachable": false, "Ingress": false,
+            "ConfigFrom": {"Network": ""}, "ConfigOnly": false,
+            "Containers": {}, "Options": {}, "Labels": {},
+        })
+    };
+    Json(json!([
+        network("bridge", "bridge"),
+        network("none", "null")
+    ]))
+}
+
+async fn volumes() -> Json<Value> {
+    Json(json!({"Volumes": [], "Warnings": null}))
+}
+
+async fn no_swarm() -> Failure {
+    let message = "This node is not a swarm manager. Use \"docker swarm init\" or \
+        \"docker swarm join\" to connect this node to swarm and try again.";
+    Failure::new(StatusCode::SERVICE_UNAVAILABLE, message)
+}
