@@ -30,6 +30,9 @@ const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Lines of the daemon's log shown when it does not come up.
 const LOG_TAIL_LINES: usize = 8;
 
+/// How the line begins in which a daemon that gives up says why.
+const OWN_WORDS: &str = "dhow: ";
+
 /// Bytes of the log looked at for those lines.
 const LOG_TAIL_BYTES: u64 = 8 * 1024;
 
@@ -123,15 +126,16 @@ fn start(paths: &Paths) -> Result<(), Failure> {
             // Not left behind half-started: the next command must find a clean slate.
             let _already_gone = child.kill();
             let _reaped = child.wait();
-            let tail = log_tail(&log_path, log_start);
-            let message = match tail.last() {
-                Some(last) => format!("the daemon did not start: {reason}: {last}"),
-                None => format!("the daemon did not start: {reason}"),
-            };
-            for line in &tail[..tail.len().saturating_sub(1)] {
+            let mut tail = log_tail(&log_path, log_start);
+            let own_words = tail.iter().rposition(|line| line.starts_with(OWN_WORDS));
+            let cause = own_words.map_or(reason, |position| {
+                let rest = tail.split_off(position);
+                rest[0][OWN_WORDS.len()..].to_owned()
+            });
+            for line in &tail {
                 output::note(&format!("daemon: {line}"));
             }
-            Err(Failure::new(message)
+            Err(Failure::new(format!("the daemon did not start: {cause}"))
                 .hint(format!("see {}, or run `dhow doctor`", log_path.display())))
         }
     }

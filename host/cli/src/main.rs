@@ -43,9 +43,12 @@ fn main() -> ExitCode {
 /// Reads the command line; help and mistakes are printed here.
 fn parse() -> Result<Cli, ExitCode> {
     let line: Vec<_> = std::env::args_os().collect();
-    args::parse(line).map_err(|error| {
-        let _unreadable = error.print();
-        ExitCode::from(if error.use_stderr() { OUR_FAULT } else { 0 })
+    args::parse(line).map_err(|error| match args::mistake(&error) {
+        Some(mistake) => tell(&mistake.code(OUR_FAULT)),
+        None => {
+            let _unreadable = error.print();
+            ExitCode::SUCCESS
+        }
     })
 }
 

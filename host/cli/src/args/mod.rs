@@ -17,6 +17,8 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{FromArgMatches, Parser, Subcommand};
 
+use crate::failure::Failure;
+
 /// Linux containers in a small virtual machine of their own
 #[derive(Debug, Parser)]
 #[command(
@@ -131,6 +133,32 @@ pub(crate) fn parse(line: impl IntoIterator<Item = OsString> + Clone) -> Result<
         other => other?,
     };
     Cli::from_arg_matches(&matches)
+}
+
+/// What is wrong with a command line, in one line and a hint; nothing when help was asked for.
+pub(crate) fn mistake(error: &clap::Error) -> Option<Failure> {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return None;
+    }
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let message: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let tip = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("tip: "));
+    let usage = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Usage: "));
+    let hint = match (tip, usage) {
+        (Some(tip), _) => tip.to_owned(),
+        (None, Some(usage)) => format!("usage: {usage}"),
+        (None, None) => "`dhow --help` shows what there is".to_owned(),
+    };
+    Some(Failure::new(message.join(" ")).hint(hint))
 }
 
 /// A file, or standard input when it is `-` or absent.

@@ -103,3 +103,23 @@ fn a_dash_is_standard_input() {
         Source::File("a.tar".into())
     );
 }
+
+#[test]
+fn a_mistake_is_one_line_and_a_hint() {
+    let error = super::parse(words(&["run"])).expect_err("a refusal");
+    let mistake = super::mistake(&error).expect("a mistake");
+    assert_eq!(
+        mistake.line(),
+        "the following required arguments were not provided: <IMAGE>"
+    );
+    assert_eq!(
+        mistake.advice().as_deref(),
+        Some("usage: dhow run [OPTIONS] IMAGE [COMMAND] [ARGUMENT]...")
+    );
+}
+
+#[test]
+fn asking_for_help_is_no_mistake() {
+    let error = super::parse(words(&["ps", "--help"])).expect_err("help");
+    assert!(super::mistake(&error).is_none());
+}

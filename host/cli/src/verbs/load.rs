@@ -22,8 +22,9 @@ pub(crate) async fn load(context: &Context, args: LoadArgs) -> Outcome {
     let answer = client.load_images(upload, args.quiet).await;
     let mut progress = explain(answer, sent)?;
     while let Some(step) = next_step(&mut progress).await? {
-        if let Some(text) = step.stream {
-            output::raw(&text)?;
+        if let Some(text) = step.stream.filter(|text| !text.trim().is_empty()) {
+            // Not every daemon ends its lines.
+            output::line(text.trim_end())?;
         }
     }
     Ok(0)

@@ -37,7 +37,8 @@ fn show(status: &Value, format: Option<&str>) -> Result<(), Failure> {
             )?;
         }
         None => {
-            for (name, value) in status.as_object().into_iter().flatten() {
+            let facts = status.as_object().into_iter().flatten();
+            for (name, value) in facts.filter(|(_, value)| !value.is_null()) {
                 let text = value
                     .as_str()
                     .map_or_else(|| value.to_string(), str::to_owned);
