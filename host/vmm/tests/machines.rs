@@ -46,6 +46,7 @@ fn kernel(code: &[u8]) -> NamedTempFile {
 }
 
 /// Builds a machine around `code`; none where this host has no KVM.
+#[expect(clippy::print_stdout, reason = "a skip says why")]
 fn machine(code: &[u8]) -> Option<(Vm, File)> {
     let kernel = kernel(code);
     let console = tempfile::tempfile().expect("a temporary file");
