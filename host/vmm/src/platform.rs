@@ -130,8 +130,9 @@ impl Platform {
         self.ending.load(Ordering::SeqCst)
     }
 
-    /// Watches for what makes [`serve`](Self::serve) come back.
-    pub(crate) fn watch_for(&self, fd: impl AsFd, wakeup: Wakeup) -> io::Result<()> {
+    /// Watches for what makes [`serve`](Self::serve) come back. Borrowed, because a descriptor that
+    /// is closed is no longer watched: the caller keeps it open until then.
+    pub(crate) fn watch_for(&self, fd: BorrowedFd<'_>, wakeup: Wakeup) -> io::Result<()> {
         self.watch(fd, Token::Wakeup(wakeup))
     }
 

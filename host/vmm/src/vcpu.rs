@@ -206,17 +206,12 @@ pub(crate) fn run(
     platform: &Platform,
 ) -> Result<Option<Exit>, RunError> {
     kick.arm();
-    loop {
+    // Asked at every turn: a KVM may answer the kick with an exit rather than an error.
+    while !platform.is_ending() {
         let exit = match vcpu.run() {
             Ok(exit) => exit,
-            Err(error) if error.errno() == nix::libc::EINTR => {
-                if platform.is_ending() {
-                    return Ok(None);
-                }
-                continue;
-            }
-            // A CPU that waited for its start-up signal got it.
-            Err(error) if error.errno() == nix::libc::EAGAIN => continue,
+            // The kick or another signal; a CPU that waited for its start-up got it.
+            Err(error) if matches!(error.errno(), nix::libc::EINTR | nix::libc::EAGAIN) => continue,
             Err(source) => {
                 return Err(RunError::Run {
                     vcpu: index,
@@ -250,6 +245,7 @@ pub(crate) fn run(
             }
         }
     }
+    Ok(None)
 }
 
 /// What a reset through the keyboard controller was for.

@@ -129,7 +129,7 @@ impl Vm {
         // SAFETY: `done` stays open to the end of this function, and so longer than its watch.
         let done_fd = unsafe { BorrowedFd::borrow_raw(done.as_raw_fd()) };
         platform
-            .watch_for(stop, Wakeup::Stop)
+            .watch_for(stop.as_fd(), Wakeup::Stop)
             .map_err(RunError::Watch)?;
         platform
             .watch_for(done_fd, Wakeup::VcpuDone)
