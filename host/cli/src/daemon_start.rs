@@ -6,7 +6,7 @@
 //! that to its log: no polling, and end-of-file at once if it dies.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub(crate) struct Reached {
 /// Connects to this home's daemon.
 pub(crate) fn connect(paths: &Paths) -> Result<Reached, Failure> {
     let socket = paths.socket();
-    if let Ok(stream) = UnixStream::connect(&socket) {
+    if let Ok(stream) = greet(&socket) {
         return Ok(Reached {
             stream,
             is_new: false,
@@ -57,19 +57,20 @@ pub(crate) fn connect(paths: &Paths) -> Result<Reached, Failure> {
     // Whoever holds it starts a daemon within READY_TIMEOUT or gives up; the kernel frees it when
     // the holder dies.
     let _lock = lock(&paths.start_lock(), FlockArg::LockExclusive)?;
-    let died = match UnixStream::connect(&socket) {
+    let died = match greet(&socket) {
         Ok(stream) => {
             return Ok(Reached {
                 stream,
                 is_new: false,
             });
         }
-        // A socket without a listener, and nobody holds the daemon's lock: it did not leave in
-        // good order. With the lock held it is just about to.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            lock(&paths.daemon_lock(), FlockArg::LockExclusiveNonblock).is_ok()
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        // It is leaving or dying. Once its lock is free it has gone, and only one that left in good
+        // order has taken its socket away.
+        Err(_) => {
+            drop(lock(&paths.daemon_lock(), FlockArg::LockExclusive)?);
+            socket.exists()
         }
-        Err(_) => false,
     };
     start(paths)?;
     if died {
@@ -96,6 +97,36 @@ fn lock(path: &Path, how: FlockArg) -> Result<Flock<File>, Failure> {
         .with_context(|| format!("failed to open {}", path.display()))?;
     let locked = Flock::lock(file, how).map_err(|(_, errno)| errno);
     Ok(locked.with_context(|| format!("failed to lock {}", path.display()))?)
+}
+
+/// The cheapest request there is, and all of its answer's body.
+const PING: &[u8] = b"GET /_ping HTTP/1.1\r\nHost: dhow\r\n\r\n";
+const PONG: &[u8] = b"\r\n\r\nOK";
+
+/// The most bytes an answer to a ping may have.
+const MAX_PONG_BYTES: usize = 4096;
+
+/// How long a daemon may take to answer a ping. A live one needs less than a millisecond; a loaded
+/// host may need more, and past this it is taken for hung.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connects and has the daemon say that it lives: one that is being killed still accepts
+/// connections, and a request sent to it would be lost.
+fn greet(socket: &Path) -> io::Result<UnixStream> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PING_TIMEOUT))?;
+    stream.write_all(PING)?;
+    let mut answer = Vec::new();
+    let mut buffer = [0; 512];
+    while !answer.ends_with(PONG) {
+        let length = stream.read(&mut buffer)?;
+        answer.extend_from_slice(&buffer[..length]);
+        if length == 0 || answer.len() > MAX_PONG_BYTES {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+    }
+    stream.set_read_timeout(None)?;
+    Ok(stream)
 }
 
 /// Whether a daemon answers right now; starts nothing.

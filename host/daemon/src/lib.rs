@@ -1,7 +1,7 @@
 //! The Docker Engine API over a unix socket: parse, call the engine, encode.
 //!
-//! - [`serve`]: accepts connections until told to stop or idle
-//! - [`route`]: one file for each part of the API
+//! - [`serve`] – accepts connections until told to stop or idle
+//! - [`route`] – one file for each part of the API
 //! - `decode`: from requests to the engine's terms, refusing by name what dhow does not have
 //! - `encode`: from the engine's terms to Docker's models
 //! - `hijack`: connections that become a container's streams

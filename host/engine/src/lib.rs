@@ -1,14 +1,14 @@
 //! What the container verbs mean: containers, images, ports, events, and the machine they share.
 //!
-//! - [`Engine`]: everything of one home; its verbs are in [`verb`], one file each
-//! - [`container`]: one container, its phases, what of it is stored
-//! - [`exec`]: further processes in a container
-//! - [`stream`]: from the agent's frames to log and attached clients, and back
-//! - [`log`], [`events`]: what was said and what happened
-//! - [`oci`]: the runtime-spec configuration a container gets
-//! - [`port`]: published ports
-//! - [`guest`], [`machine`]: the machine, and who starts and stops it
-//! - [`image`]: images as the verbs need them
+//! - [`Engine`] – everything of one home; its verbs are in [`verb`], one file each
+//! - [`container`] – one container, its phases, what of it is stored
+//! - [`exec`] – further processes in a container
+//! - [`stream`] – from the agent's frames to log and attached clients, and back
+//! - [`log`], [`events`] – what was said and what happened
+//! - [`oci`] – the runtime-spec configuration a container gets
+//! - [`port`] – published ports
+//! - [`guest`], [`machine`] – the machine, and who starts and stops it
+//! - [`image`] – images as the verbs need them
 //!
 //! Rule: nothing here knows HTTP. Errors carry an [`ErrorClass`]; the daemon turns it into a status.
 

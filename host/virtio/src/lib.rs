@@ -5,10 +5,10 @@
 //! [`VirtioDevice::handle`]. Rule: nothing below this line may block, and every loop or allocation
 //! that the guest drives has a named bound.
 //!
-//! - [`device`]: the trait, its events and the queues handed to it
-//! - [`block`]: the read-only layer disk and the data disk
-//! - [`rng`]: entropy
-//! - [`vsock`]: streams between programs in the guest and unix sockets on the host
+//! - [`device`] – the trait, its events and the queues handed to it
+//! - [`block`] – the read-only layer disk and the data disk
+//! - [`rng`] – entropy
+//! - [`vsock`] – streams between programs in the guest and unix sockets on the host
 //!
 //! Unsafe code is confined to `span` (vectored file I/O on guest memory) and `rng` (`getrandom`).
 

@@ -1,8 +1,8 @@
 //! The virtio-mmio transport: one window of registers, one interrupt line and one set of
 //! notification descriptors for each device, whichever it is.
 //!
-//! - [`registers`]: what the driver may do and when, as pure state
-//! - [`slot`]: those registers in front of a device, for all threads
+//! - [`registers`] – what the driver may do and when, as pure state
+//! - [`slot`] – those registers in front of a device, for all threads
 
 pub(crate) mod registers;
 pub(crate) mod slot;

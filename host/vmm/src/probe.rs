@@ -3,8 +3,8 @@
 //! That `/dev/kvm` opens proves nothing: a KVM in software may run real-mode code at speed and
 //! stop at the first XRSTOR. So a guest of some fifty instructions must get to its end in time.
 //!
-//! - [`guest`]: those instructions
-//! - [`machine`]: the machine around them
+//! - [`guest`] – those instructions
+//! - [`machine`] – the machine around them
 
 mod guest;
 mod machine;

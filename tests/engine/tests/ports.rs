@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use dhow_harness::{BUSYBOX, Home};
+use dhow_harness::{BUSYBOX, DEBIAN, Home};
 
 /// No wait in a test is longer.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -127,13 +127,16 @@ fn a_stopped_container_gives_its_port_back() {
 
 #[test]
 fn every_udp_client_gets_its_own_answers() {
-    let home = Home::with_image(BUSYBOX);
+    let home = Home::with_image(DEBIAN);
+    let server = "use Socket; socket(S, PF_INET, SOCK_DGRAM, 17) or die; \
+                  bind(S, sockaddr_in(7, INADDR_ANY)) or die; $| = 1; print qq(up\\n); \
+                  while (my $from = recv(S, my $said, 65535, 0)) { send(S, $said, 0, $from) }";
     let _ = home
         .dhow(&[
-            "run", "-d", "--name", "echo", "-p", "0:7/udp", BUSYBOX, "udpsvd", "0.0.0.0", "7",
-            "cat",
+            "run", "-d", "--name", "echo", "-p", "0:7/udp", DEBIAN, "perl", "-e", server,
         ])
         .succeed();
+    while !home.dhow(&["logs", "echo"]).succeed().stdout.contains("up") {}
     let port = published(&home, "echo", "7/udp");
     let clients: Vec<UdpSocket> = (0..20)
         .map(|_| {

@@ -36,7 +36,7 @@ fn after_the_daemon_was_killed_the_next_command_starts_another() {
 
     assert_eq!(output.text(), "again");
     assert!(
-        output.stderr.contains("ended unexpectedly"),
+        output.stderr.contains("had been killed"),
         "{}",
         output.stderr
     );

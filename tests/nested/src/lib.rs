@@ -5,13 +5,13 @@
 //! which runs a list of [`steps::Step`]s, each a command with what is expected of it, and says on
 //! the serial line how each went. *Inner* guests are what those commands start with KVM.
 //!
-//! - [`steps`]: what to run, and how the outside reads the results
-//! - [`outer`]: puts an outer guest together and runs it within a bound of time
-//! - [`inner`]: what inner guests are made of
-//! - [`debian`]: its kernel and modules, from the distribution's package
-//! - [`programs`]: static builds of this workspace's programs
-//! - [`peer`]: QEMU inside the outer guest, to compare with
-//! - [`cpio`]: writes an initramfs
+//! - [`steps`] – what to run, and how the outside reads the results
+//! - [`outer`] – puts an outer guest together and runs it within a bound of time
+//! - [`inner`] – what inner guests are made of
+//! - [`debian`] – its kernel and modules, from the distribution's package
+//! - [`programs`] – static builds of this workspace's programs
+//! - [`peer`] – QEMU inside the outer guest, to compare with
+//! - [`cpio`] – writes an initramfs
 
 pub mod cpio;
 pub mod debian;

@@ -1,9 +1,9 @@
 //! One container: what it was asked to be, where it is in its life, its streams, log and ports.
 //!
-//! - [`config`]: what it was asked to be
-//! - [`status`]: its phases and how they change
-//! - [`record`]: what of it survives the daemon
-//! - [`registry`]: all of them, found by id, prefix or name
+//! - [`config`] – what it was asked to be
+//! - [`status`] – its phases and how they change
+//! - [`record`] – what of it survives the daemon
+//! - [`registry`] – all of them, found by id, prefix or name
 //!
 //! Rule: phases change only through [`Container::change`], which also writes the state file; nobody
 //! holds a lock of a container across an await.

@@ -28,6 +28,9 @@ pub use real::MachineBoot;
 /// How long processes have to end by themselves when the machine stops.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
+/// How long the end of a machine that does not answer may take to be noticed.
+const LOSS_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Why there is no machine.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("failed to start the machine")]
@@ -159,6 +162,17 @@ impl Supervisor {
             // The sender lives in self.
             let _changed = phase.changed().await;
         }
+    }
+
+    /// Waits until this machine is known to have ended, within [`LOSS_TIMEOUT`].
+    pub(crate) async fn until_lost(&self, lost: &Arc<dyn Guest>) {
+        let mut phase = self.0.phase.subscribe();
+        let replaced = phase.wait_for(|phase| match phase {
+            Phase::Up(guest) => !Arc::ptr_eq(guest, lost),
+            _ => true,
+        });
+        // Still there after that: then what failed was not the machine, and the next try tells.
+        let _late = tokio::time::timeout(LOSS_TIMEOUT, replaced).await.is_err();
     }
 
     /// The machine if it runs already.

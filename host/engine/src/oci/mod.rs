@@ -1,13 +1,13 @@
 //! The OCI runtime-spec configuration of a container, as Docker would write it.
 //!
-//! - [`process`]: arguments, environment, capabilities, resource limits
-//! - [`capabilities`]: which ones by default, added and dropped
-//! - [`security`]: `--security-opt`, masked and read-only paths
-//! - [`seccomp`]: which system calls
-//! - [`mounts`]: `/proc`, `/dev`, `/sys` and tmpfs
-//! - [`devices`]: device nodes and who may open them
-//! - [`limits`]: the cgroup
-//! - [`files`]: `/etc/hosts` and `/etc/resolv.conf`
+//! - [`process`] – arguments, environment, capabilities, resource limits
+//! - [`capabilities`] – which ones by default, added and dropped
+//! - [`security`] – `--security-opt`, masked and read-only paths
+//! - [`seccomp`] – which system calls
+//! - [`mounts`] – `/proc`, `/dev`, `/sys` and tmpfs
+//! - [`devices`] – device nodes and who may open them
+//! - [`limits`] – the cgroup
+//! - [`files`] – `/etc/hosts` and `/etc/resolv.conf`
 //!
 //! Everything a user can get wrong is checked here, at create, so that a start does not fail for it.
 

@@ -4,9 +4,9 @@
 //!  client ──TCP──► listener ──Connect──► agent ──► 127.0.0.1:port in the container's namespace
 //! ```
 //!
-//! - [`number`]: ports, protocols and bindings as Docker writes them
-//! - [`bind`]: listeners, bound before a start is answered
-//! - [`tcp`], [`udp`]: carry what comes; [`splice`] moves TCP's bytes without copying them
+//! - [`number`] – ports, protocols and bindings as Docker writes them
+//! - [`bind`] – listeners, bound before a start is answered
+//! - [`tcp`], [`udp`] – carry what comes; [`splice`] moves TCP's bytes without copying them
 //!
 //! Rule: a port is open exactly as long as its container runs: [`Published`] closes it when dropped.
 

@@ -11,7 +11,7 @@ use crate::container::status::KILLED_EXIT_CODE;
 use crate::container::{Change, Container, LookupError, Phase, Record};
 use crate::engine::Engine;
 use crate::guest::{GuestError, MachineFailure};
-use crate::image::ImageError;
+use crate::image::{ImageError, ImageLayer};
 use crate::machine::{BootError, Lease};
 use crate::oci::{self, ConfigError, files};
 use crate::port::{BindError, Bound, Published, bind};
@@ -100,12 +100,39 @@ impl Classified for StartError {
 }
 
 impl StartError {
+    /// Whether the machine, not the request, was the reason.
+    fn is_loss_of_machine(&self) -> bool {
+        matches!(
+            self,
+            Self::Layer(_) | Self::Guest(GuestError::Unreachable(_))
+        )
+    }
+
     fn exit_code(&self) -> i64 {
         match self {
             Self::CommandNotFound { .. } => NOT_FOUND_EXIT_CODE,
             Self::NotExecutable { .. } => NOT_EXECUTABLE_EXIT_CODE,
             _ => START_FAILED_EXIT_CODE,
         }
+    }
+}
+
+/// Gives the machine the layers and starts the process on it.
+async fn enter(
+    lease: &Lease,
+    layers: Vec<ImageLayer>,
+    mut run: RunContainer,
+    record: &Record,
+) -> Result<(u32, UnixStream), StartError> {
+    for layer in layers {
+        let range = lease.guest().map_layer(layer.path).await;
+        run.layers.push(range.map_err(StartError::Layer)?);
+    }
+    let request = Request::Run(Box::new(run));
+    let opened = lease.guest().open(&request).await;
+    match opened.map_err(|error| blame(error, record))? {
+        (Reply::Started { pid }, connection) => Ok((pid, connection)),
+        (other, _) => Err(StartError::Guest(GuestError::OutOfTurn(Box::new(other)))),
     }
 }
 
@@ -170,23 +197,26 @@ impl Engine {
         let image_id = record.image_id.clone();
         let image = blocking(move || images.resolve(&image_id)).await?;
         let ports = bind(&record.host_config.port_bindings, self.ports()).await?;
-        let mut run = run_request(record)?;
+        let run = run_request(record)?;
         let lease = self.machine().acquire().await?;
-        for layer in image.layers {
-            let range = lease.guest().map_layer(layer.path).await;
-            run.layers.push(range.map_err(StartError::Layer)?);
-        }
-        let request = Request::Run(Box::new(run));
-        let opened = lease.guest().open(&request).await;
-        match opened.map_err(|error| blame(error, record))? {
-            (Reply::Started { pid }, connection) => Ok(Launched {
-                lease,
-                pid,
-                connection,
-                ports,
-            }),
-            (other, _) => Err(StartError::Guest(GuestError::OutOfTurn(Box::new(other)))),
-        }
+        let entered = match enter(&lease, image.layers.clone(), run.clone(), record).await {
+            // It died just now, and the supervisor may not have noticed: the next one is sound.
+            Err(error) if error.is_loss_of_machine() => {
+                self.machine().until_lost(lease.guest()).await;
+                drop(lease);
+                let lease = self.machine().acquire().await?;
+                let entered = enter(&lease, image.layers, run, record).await?;
+                (lease, entered)
+            }
+            entered => (lease, entered?),
+        };
+        let (lease, (pid, connection)) = entered;
+        Ok(Launched {
+            lease,
+            pid,
+            connection,
+            ports,
+        })
     }
 
     /// Opens the ports and leaves a task that sees to the container's end.

@@ -1,8 +1,8 @@
 //! Block devices: one request loop ([`Disk`]) over two kinds of storage ([`Backing`]).
 //!
-//! - [`LayerDisk`]: read-only, a sparse concatenation of image layers; [`LayerMap`] adds layers to
+//! - [`LayerDisk`] – read-only, a sparse concatenation of image layers; [`LayerMap`] adds layers to
 //!   it while the guest runs
-//! - [`DataDisk`]: one sparse file, read and written, with flush and discard
+//! - [`DataDisk`] – one sparse file, read and written, with flush and discard
 //!
 //! I/O is synchronous in the thread that drives the device: image layers and the data disk are
 //! files in the host's page cache, where a read costs a copy. A guest waiting for a cold disk

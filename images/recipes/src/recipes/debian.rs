@@ -77,7 +77,7 @@ const PAM: [(&str, &str); 5] = [
 /// Builds the image.
 pub(crate) fn build(packages: &PackageSource) -> Result<ImageArchive> {
     Ok(ImageArchive {
-        reference: "debian:bookworm",
+        reference: "debian:latest",
         rootfs: rootfs(packages, &[])?,
         config: json!({ "Env": [DEFAULT_PATH], "Cmd": ["bash"] }),
         created_by: "dhow-images build debian".to_owned(),
