@@ -103,6 +103,23 @@ fn binaries() -> Result<()> {
     )
 }
 
+/// Builds the programs that measure, static as the one among them that runs in guests must be;
+/// returns their folder. Not with the users' profile: what they measure is elsewhere.
+///
+/// # Errors
+/// When they do not build.
+pub(crate) fn measuring_programs() -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    child::run(
+        Command::new(cargo)
+            .current_dir(workspace::root())
+            .args(["build", "--release", "--target", TARGET])
+            .args(["--package", "dhow-perf"])
+            .env("RUSTFLAGS", STATIC_FLAGS),
+    )?;
+    Ok(workspace::target().join(TARGET).join("release"))
+}
+
 /// Puts a copy of `from` at `to`; a hard link where that is possible, as the cache's files and
 /// cargo's are replaced, never written to.
 ///

@@ -4,6 +4,7 @@
 //! Everything here runs other programs (cargo, make, apt) and shows what they do; a command that
 //! fails ends with one line that says what to do next.
 
+pub mod bench;
 pub mod child;
 pub mod cpio;
 pub mod demo;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use dhow_xtask::{demo, dist, kernel, prepush, report, setup, test};
+use dhow_xtask::{bench, demo, dist, kernel, prepush, report, setup, test};
 
 /// Build, check and test dhow.
 #[derive(Debug, Parser)]
@@ -29,6 +29,12 @@ enum Command {
     Build,
     /// From a fresh machine to a web server in a container that answers through a published port
     Demo,
+    /// Measure what docs/spec.md promises, beside its peers
+    Bench {
+        /// Names of benchmarks, and options: --rounds N, --json, --list
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// What must hold before a push: format, lints, fast tests, style
     Prepush,
     /// Everything: packages, kernels, build, then every test of the workspace
@@ -45,6 +51,7 @@ fn main() -> ExitCode {
         Command::Kernel { arch } => kernel::run(arch),
         Command::Build => dist::run(),
         Command::Demo => demo::run(),
+        Command::Bench { arguments } => bench::run(&arguments),
         Command::Prepush => prepush::run(),
         Command::Test { arguments } => test::run(&arguments),
     };

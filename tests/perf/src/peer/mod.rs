@@ -1,0 +1,4 @@
+//! What dhow is compared with.
+
+pub mod podman;
+pub mod qemu;
