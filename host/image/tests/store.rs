@@ -10,7 +10,7 @@ mod support;
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use dhow_image::{
@@ -383,21 +383,20 @@ fn a_reader_that_fails_leaves_nothing() {
     );
 }
 
-/// Run by `recovers_from_a_process_killed_while_loading` in a process of its own.
-#[test]
-#[ignore = "a part of another test"]
-fn loads_from_standard_input() {
-    let store = ImageStore::open(Path::new(&std::env::var("STORE").unwrap())).unwrap();
-    store.load(io::stdin(), &mut |_| ()).unwrap();
+/// The example that `cargo test` builds beside the tests: a process to kill.
+fn loader() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let profile = tests.ancestors().nth(2).unwrap();
+    profile.join("examples").join("image-store")
 }
 
 #[test]
 fn recovers_from_a_process_killed_while_loading() {
     let temporary = TemporaryStore::new();
     let archive = docker_archive(temporary.folder.path(), "hello");
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "--ignored", "loads_from_standard_input"])
-        .env("STORE", temporary.root())
+    let mut child = Command::new(loader())
+        .arg(temporary.root())
+        .args(["load", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()

@@ -14,7 +14,7 @@ const MAX_INLINE_TEST_LINES: usize = 250;
 const MAX_TABLE_LINES: usize = 800;
 
 /// Files that are tables.
-const TABLES: [&str; 0] = [];
+const TABLES: [&str; 1] = ["host/engine/src/oci/seccomp.rs"];
 
 /// Names that tell a reader nothing.
 const EMPTY_NAMES: [&str; 6] = ["utils", "util", "common", "helpers", "manager", "misc"];

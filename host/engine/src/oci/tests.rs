@@ -1,3 +1,5 @@
+//! What becomes of a container's configuration: one property a test.
+
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use super::*;

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::packet::SHUTDOWN_SEND;
 use super::machine::{Machine, pattern};
@@ -88,59 +88,4 @@ fn a_gibibyte_each_way_at_once_arrives_whole() {
     writing.join().unwrap();
     assert_eq!(reading.join().unwrap(), VOLUME);
     assert!(machine.guest.at_end(id));
-}
-
-#[test]
-#[ignore = "measures; run by hand in a release build with --nocapture"]
-fn measures_the_way_to_the_guest() {
-    let mut machine = Machine::new();
-    let (client, _) = machine.dialled(80);
-    client.set_nonblocking(false).unwrap();
-    machine.guest.discard = true;
-    let start = Instant::now();
-    let writing = writer(client, 4 << 30);
-    let (calls, interrupts) = (machine.calls, machine.line.count.get());
-
-    let busy = drive(&mut machine, |machine| machine.guest.discarded == 4 << 30);
-
-    writing.join().unwrap();
-    report("host to guest", 4.0, busy, start.elapsed());
-    println!(
-        "{} calls, {} interrupts",
-        machine.calls - calls,
-        machine.line.count.get() - interrupts
-    );
-}
-
-#[test]
-#[ignore = "measures; run by hand in a release build with --nocapture"]
-fn measures_the_way_from_the_guest() {
-    let mut machine = Machine::new();
-    let (mut client, id) = machine.dialled(80);
-    client.set_nonblocking(false).unwrap();
-    let reading = thread::spawn(move || {
-        let mut buffer = vec![0; 1 << 20];
-        while client.read(&mut buffer).unwrap() > 0 {}
-    });
-    let bytes = pattern(64 * 1024);
-    let start = Instant::now();
-    let mut sent = 0;
-
-    let busy = drive(&mut machine, |machine| {
-        sent += machine.guest.send(id, &bytes);
-        sent >= 4 << 30
-    });
-    machine.guest.close(id);
-    machine.run();
-
-    reading.join().unwrap();
-    report("guest to host", 4.0, busy, start.elapsed());
-}
-
-fn report(what: &str, gibibytes: f64, busy: Duration, elapsed: Duration) {
-    println!(
-        "{what}: {:.2} GiB/s of the device's processor time, {:.2} GiB/s on the clock",
-        gibibytes / busy.as_secs_f64(),
-        gibibytes / elapsed.as_secs_f64()
-    );
 }
