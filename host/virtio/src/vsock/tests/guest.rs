@@ -78,9 +78,6 @@ pub(super) struct Guest {
     accepted: VecDeque<usize>,
     pub(super) received: Vec<Header>,
     pub(super) record_headers: bool,
-    /// Payload is counted but not kept: for measuring.
-    pub(super) discard: bool,
-    pub(super) discarded: u64,
     next_port: u32,
     /// Receive buffers are offered by [`Self::fill`] alone.
     pub(super) withhold: bool,
@@ -104,8 +101,6 @@ impl Guest {
             accepted: VecDeque::new(),
             received: Vec::new(),
             record_headers: false,
-            discard: false,
-            discarded: 0,
             next_port: 1 << 20,
             withhold: false,
             lenient: false,
@@ -137,13 +132,9 @@ impl Guest {
                 "used length"
             );
             let mut payload = Vec::new();
-            if self.discard {
-                self.discarded += u64::from(header.length);
-            } else {
-                payload.resize(header.length as usize, 0);
-                let behind = GuestAddress(address.0 + HEADER_BYTES as u64);
-                self.memory.read_slice(&mut payload, behind).unwrap();
-            }
+            payload.resize(header.length as usize, 0);
+            let behind = GuestAddress(address.0 + HEADER_BYTES as u64);
+            self.memory.read_slice(&mut payload, behind).unwrap();
             self.rx_free.push(head);
             self.take_packet(header, payload);
         }
@@ -410,20 +401,9 @@ impl Guest {
             socket.overrun = true;
             return self.reset(id);
         }
-        if self.discard {
-            socket.forwarded = socket.forwarded.wrapping_add(length);
-            return self.update_credit_while_discarding(id);
-        }
         socket.queued_bytes += length;
         socket.queue.push_back((payload, length as usize));
         socket.most_packets_queued = socket.most_packets_queued.max(socket.queue.len());
-    }
-
-    fn update_credit_while_discarding(&mut self, id: usize) {
-        let socket = &self.sockets[id];
-        if socket.forwarded.wrapping_sub(socket.announced) > socket.buffer_bytes / 2 {
-            self.control(id, Operation::CreditUpdate, 0);
-        }
     }
 
     fn refuse(&mut self, header: &Header) {

@@ -46,8 +46,6 @@ pub(super) struct Machine {
     pub(super) service: UnixListener,
     pub(super) directory: tempfile::TempDir,
     pub(super) calls: u64,
-    /// Processor time spent inside the device.
-    pub(super) busy: Duration,
 }
 
 impl Machine {
@@ -85,7 +83,6 @@ impl Machine {
             service,
             directory,
             calls: 0,
-            busy: Duration::ZERO,
         }
     }
 
@@ -105,10 +102,7 @@ impl Machine {
     pub(super) fn try_handle(&mut self, event: Event) -> Result<(), crate::DeviceError> {
         self.calls += 1;
         let mut queues = Queues::new(&self.memory, &mut self.queues, &self.line);
-        let start = processor_time();
-        let result = self.device.handle(event, &mut queues);
-        self.busy += processor_time() - start;
-        result
+        self.device.handle(event, &mut queues)
     }
 
     /// Whether the device asks to be called.
@@ -194,13 +188,6 @@ impl Machine {
         server.set_nonblocking(true).unwrap();
         (server, id)
     }
-}
-
-/// What this thread has used of the processor.
-fn processor_time() -> Duration {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID)
-        .unwrap()
-        .into()
 }
 
 /// A guest with its queues set up and no buffers offered.
