@@ -131,8 +131,7 @@ impl Guest {
                 HEADER_BYTES + header.length as usize,
                 "used length"
             );
-            let mut payload = Vec::new();
-            payload.resize(header.length as usize, 0);
+            let mut payload = vec![0; header.length as usize];
             let behind = GuestAddress(address.0 + HEADER_BYTES as u64);
             self.memory.read_slice(&mut payload, behind).unwrap();
             self.rx_free.push(head);
