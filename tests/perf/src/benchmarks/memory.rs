@@ -11,8 +11,9 @@ use dhow_harness::BUSYBOX;
 use crate::figures::Pairs;
 use crate::stage::Dhow;
 
-/// How User Mode Linux names the file that is the guest's memory.
-const GUEST_MEMORY: &str = "/vm_file-";
+/// How a mapping that is shared and can be written is marked: of these the guest's memory is the
+/// only one, and its file has no name any more that would tell.
+const GUEST_MEMORY: &str = "rw-s";
 
 pub(super) fn measure(rounds: usize) -> anyhow::Result<Pairs> {
     let dhow = Dhow::with_image(BUSYBOX)?;
@@ -43,8 +44,8 @@ fn beyond_guest(smaps: &str) -> anyhow::Result<f64> {
             let kibibytes = resident.trim().trim_end_matches(" kB");
             let kibibytes: f64 = kibibytes.parse().context("an unknown kind of smaps")?;
             total += if counted { kibibytes * 1024.0 } else { 0.0 };
-        } else if is_mapping(line) {
-            counted = !line.contains(GUEST_MEMORY);
+        } else if let Some(permissions) = permissions(line) {
+            counted = permissions != GUEST_MEMORY;
             guest_seen |= !counted;
         }
     }
@@ -52,11 +53,13 @@ fn beyond_guest(smaps: &str) -> anyhow::Result<f64> {
     Ok(total)
 }
 
-/// Whether a line begins a mapping: `7f00-7f80 rw-p …`, while a figure has a colon after its name.
-fn is_mapping(line: &str) -> bool {
-    line.split_whitespace()
-        .next()
-        .is_some_and(|word| word.contains('-') && !word.ends_with(':'))
+/// The permissions in a line that begins a mapping: `7f00-7f80 rw-p …`. Other lines have a colon
+/// after their first word.
+fn permissions(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace();
+    let range = words.next()?;
+    let begins = range.contains('-') && !range.ends_with(':');
+    words.next().filter(|_| begins)
 }
 
 #[cfg(test)]
@@ -69,7 +72,7 @@ mod tests {
 00400000-00500000 r-xp 00000000 fe:00 42 /usr/bin/dhow\n\
 Size:               1024 kB\n\
 Rss:                 100 kB\n\
-7f0000000000-7f0010000000 rw-s 00000000 00:1a 7 /dev/shm/vm_file-Ab12 (deleted)\n\
+7f0000000000-7f0010000000 rw-s 00000000 00:1a 7 /dev/shm/#7 (deleted)\n\
 Size:             262144 kB\n\
 Rss:               30000 kB\n\
 7ffc00000000-7ffc00021000 rw-p 00000000 00:00 0 [stack]\n\

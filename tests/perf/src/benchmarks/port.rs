@@ -7,12 +7,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
 use tempfile::TempDir;
 
 use crate::figures::{Pairs, alternate};
 use crate::peer::qemu::{GUEST_PORT, Qemu};
-use crate::stage::{self, Dhow, TRAFFIC_IMAGE, TRAFFIC_PATH, distributed, traffic_program};
+use crate::stage::{Dhow, TRAFFIC_IMAGE, TRAFFIC_PATH, distributed, traffic_program};
 use crate::traffic::{self, Direction, LISTENING};
 
 const NAME: &str = "traffic";
@@ -77,13 +77,14 @@ fn pack(scratch: &Path, initramfs: &Path) -> anyhow::Result<()> {
     std::fs::copy(traffic_program()?, scratch.join("init")).context("failed to copy the server")?;
     std::fs::write(scratch.join("names"), "init\n")?;
     let addition = scratch.join("addition.cpio");
-    stage::output(
-        Command::new("cpio")
-            .args(["--create", "--format", "newc", "--quiet", "--file"])
-            .arg(&addition)
-            .current_dir(scratch)
-            .stdin(File::open(scratch.join("names"))?),
-    )?;
+    let packed = Command::new("cpio")
+        .args(["--create", "--format", "newc", "--quiet", "--file"])
+        .arg(&addition)
+        .current_dir(scratch)
+        .stdin(File::open(scratch.join("names"))?)
+        .status()
+        .context("failed to start cpio")?;
+    ensure!(packed.success(), "cpio failed ({packed})");
     let mut whole = std::fs::read(distributed("lib/dhow/initramfs.cpio"))?;
     whole.extend(std::fs::read(&addition)?);
     std::fs::write(initramfs, whole)?;

@@ -53,7 +53,7 @@ impl Qemu {
     /// # Errors
     /// Where QEMU is not installed, or the line does not come.
     pub fn boot(kernel: &Path, initramfs: &Path, line: &str) -> anyhow::Result<Self> {
-        start(&mut command(kernel, initramfs, COMMAND_LINE), line)
+        start(&mut command(kernel, initramfs), line)
     }
 
     /// Boots a machine whose initramfs holds the traffic program, with a host port forwarded to it.
@@ -67,8 +67,7 @@ impl Qemu {
     ) -> anyhow::Result<(Self, SocketAddr)> {
         let address = free_address()?;
         let network = format!("user,id=net,hostfwd=tcp:{address}-{GUEST_ADDRESS}:{GUEST_PORT}");
-        let append = format!("{COMMAND_LINE} -- machine {GUEST_PORT}");
-        let mut command = command(kernel, initramfs, &append);
+        let mut command = command(kernel, initramfs);
         command
             .args(["-netdev", &network])
             .args(["-device", "virtio-net-device,netdev=net"]);
@@ -82,7 +81,7 @@ fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(listener.local_addr()?)
 }
 
-fn command(kernel: &Path, initramfs: &Path, append: &str) -> Command {
+fn command(kernel: &Path, initramfs: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
     command
         .args(["-accel", "tcg", "-M", MACHINE, "-m", MEMORY])
@@ -92,7 +91,7 @@ fn command(kernel: &Path, initramfs: &Path, append: &str) -> Command {
         .arg(kernel)
         .arg("-initrd")
         .arg(initramfs)
-        .args(["-append", append]);
+        .args(["-append", COMMAND_LINE]);
     command
 }
 

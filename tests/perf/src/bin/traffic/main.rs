@@ -3,7 +3,8 @@
 //! ```text
 //! dhow-traffic serve PORT         takes and sends bytes on a TCP port
 //! dhow-traffic compute UNITS      keeps one CPU busy with a fixed amount of work
-//! /init machine PORT              as PID 1: brings the network card up, then serves
+//! /init                           as the only program of a machine: brings the network card up,
+//!                                 then serves
 //! ```
 
 mod compute;
@@ -13,6 +14,7 @@ mod serve;
 use std::io::Write as _;
 
 use anyhow::{Context as _, bail};
+use dhow_perf::peer::qemu::GUEST_PORT;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -20,9 +22,10 @@ fn main() -> anyhow::Result<()> {
     match words[..] {
         ["serve", port] => serve::serve(number(port)?),
         ["compute", units] => compute::compute(number(units)?),
-        ["machine", port] => {
+        // The kernel passes only words that it does not know itself.
+        [] => {
             network::bring_up().context("failed to bring the network up")?;
-            serve::serve(number(port)?)
+            serve::serve(GUEST_PORT)
         }
         _ => bail!("usage: dhow-traffic serve PORT | compute UNITS"),
     }
