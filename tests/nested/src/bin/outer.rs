@@ -91,6 +91,14 @@ fn prepare() -> anyhow::Result<()> {
     ] {
         std::os::unix::fs::symlink(target, link)?;
     }
+    // KVM's counters, for benches only: not every kernel has them.
+    let _counters = mount(
+        Some("debugfs"),
+        "/sys/kernel/debug",
+        Some("debugfs"),
+        MsFlags::empty(),
+        None::<&str>,
+    );
     load_modules()?;
     fs::set_permissions("/dev/kvm", fs::Permissions::from_mode(0o666))
         .context("failed to open /dev/kvm to everyone")?;
