@@ -16,7 +16,7 @@ use crate::cpuid::Cpu;
 use crate::exit::{Exit, RunError};
 use crate::kick::{self, Kick};
 use crate::layout::{SERIAL_LINE, TSS_ADDRESS};
-use crate::memory::{self, MemoryError};
+use crate::memory::{self, Mapping, MemoryError};
 use crate::mmio::slot::Slot;
 use crate::mmio::{self, AttachError};
 use crate::mptable;
@@ -67,6 +67,8 @@ pub struct Vm {
     memory: GuestMemoryMmap,
     loaded: Loaded,
     command_line: String,
+    // Last: the memory lies in them.
+    _mappings: Vec<Mapping>,
 }
 
 impl Vm {
@@ -81,7 +83,7 @@ impl Vm {
             source,
         })?;
         let vm = create_machine(&kvm)?;
-        let memory = memory::map(config.memory_bytes)?;
+        let (memory, mappings) = memory::map(config.memory_bytes)?;
         memory::give_to_kvm(&vm, &memory)?;
         let loaded = boot::load(&memory, &config.kernel, config.initramfs.as_deref())?;
         mptable::write(&memory, config.vcpus).map_err(BuildError::MpTable)?;
@@ -96,6 +98,7 @@ impl Vm {
             memory,
             loaded,
             command_line: format!("{} {PLATFORM_COMMAND_LINE}", config.command_line),
+            _mappings: mappings,
         })
     }
 

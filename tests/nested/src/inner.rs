@@ -2,22 +2,28 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use crate::cpio::Archive;
 
-/// Names the kernel under test.
+/// Names a kernel to test instead of the distribution's.
 pub const KERNEL_VARIABLE: &str = "DHOW_VMLINUX";
 
-/// The kernel under test.
+/// The kernel under test: the distribution's, or the one that [`KERNEL_VARIABLE`] names.
 ///
 /// # Errors
-/// Where the variable does not name one.
+/// Where it is no file.
 pub fn kernel() -> anyhow::Result<PathBuf> {
-    let path = std::env::var_os(KERNEL_VARIABLE).with_context(|| {
-        format!("{KERNEL_VARIABLE} must name an x86_64 vmlinux; `cargo xtask kernel` builds one")
-    })?;
-    Ok(PathBuf::from(path))
+    let path = match std::env::var_os(KERNEL_VARIABLE) {
+        Some(path) => PathBuf::from(path),
+        None => dhow_harness::dist().join("lib/dhow/vmlinux"),
+    };
+    ensure!(
+        path.is_file(),
+        "no {}: run `cargo xtask build` first",
+        path.display()
+    );
+    Ok(path)
 }
 
 /// An initramfs with nothing in it but this program as PID 1.

@@ -13,6 +13,7 @@
 //! - [`peer`] – QEMU inside the outer guest, to compare with
 //! - [`cpio`] – writes an initramfs
 
+pub mod cost;
 pub mod cpio;
 pub mod debian;
 pub mod inner;

@@ -26,6 +26,10 @@ pub struct Step {
     pub limit: Duration,
     /// User and group to run as; root if none.
     pub user: Option<u32>,
+    /// Environment variables besides the outer guest's own.
+    pub environment: Vec<(String, String)>,
+    /// Files whose ends are shown if it fails.
+    pub logs: Vec<String>,
     /// Whether its output is wanted even if it went well.
     pub show: bool,
 }
@@ -41,6 +45,8 @@ impl Step {
             output: Vec::new(),
             limit: DEFAULT_LIMIT,
             user: None,
+            environment: Vec::new(),
+            logs: Vec::new(),
             show: false,
         }
     }
@@ -70,6 +76,20 @@ impl Step {
     #[must_use]
     pub fn as_user(mut self, user: u32) -> Self {
         self.user = Some(user);
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Shows the end of the file at `path` too if the command fails.
+    #[must_use]
+    pub fn logs(mut self, path: &str) -> Self {
+        self.logs.push(path.to_owned());
         self
     }
 

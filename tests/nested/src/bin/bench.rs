@@ -1,15 +1,20 @@
 //! Compares machines, side by side in one outer guest: how long from the start of the process
-//! until the guest's first program speaks.
+//! until the guest's first program speaks, how often the guest was left on the way, and what the
+//! process then holds beyond the guest's memory.
 //!
 //! `bench KERNEL INITRAMFS RUNS` alternates between ours and QEMU's microvm and prints the median
 //! of each, the ratio of the medians, and the lowest and highest ratio of neighbouring runs.
 
+use std::fmt;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use dhow_nested_tests::cost::Cost;
 
+/// Memory of either guest.
+const GUEST_KIB: u64 = 256 << 10;
 /// What the guest's first program says.
 const SIGNAL: &str = "inner: userspace";
 /// What both kernels are told. `reboot=k` is what QEMU needs and ours adds itself.
@@ -37,14 +42,9 @@ fn main() -> anyhow::Result<()> {
     for run in 1..=runs {
         let our = time(our_machine(kernel, initramfs)).context("our machine")?;
         let their = time(qemu(kernel, initramfs)).context("QEMU's machine")?;
-        println!(
-            "run {run}: ours {} ms, microvm {} ms, ratio {:.2}",
-            our.as_millis(),
-            their.as_millis(),
-            ratio(our, their)
-        );
-        ours.push(our);
-        theirs.push(their);
+        println!("run {run}: ours {our}; microvm {their}");
+        ours.push(our.elapsed);
+        theirs.push(their.elapsed);
     }
     let ratios: Vec<_> = ours
         .iter()
@@ -113,15 +113,36 @@ fn qemu(kernel: &str, initramfs: &str) -> Command {
     command
 }
 
+/// One start of a machine.
+struct Start {
+    elapsed: Duration,
+    cost: Cost,
+}
+
+impl fmt::Display for Start {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} ms, {} exits, {} KiB anonymous, {} KiB resident beside the guest",
+            self.elapsed.as_millis(),
+            self.cost.exits.unwrap_or_default(),
+            self.cost.anonymous_kib,
+            self.cost.resident_kib
+        )
+    }
+}
+
 /// How long it takes the guest to speak; the machine is killed then.
-fn time(mut command: Command) -> anyhow::Result<Duration> {
+fn time(mut command: Command) -> anyhow::Result<Start> {
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let started = Instant::now();
     let mut child = Killed(command.spawn().context("failed to start")?);
     let output = child.0.stdout.take().context("was started with a pipe")?;
     for line in BufReader::new(output).lines() {
         if line.context("failed to read the console")?.contains(SIGNAL) {
-            return Ok(started.elapsed());
+            let elapsed = started.elapsed();
+            let cost = Cost::of(child.0.id(), GUEST_KIB)?;
+            return Ok(Start { elapsed, cost });
         }
     }
     anyhow::bail!("ended before its guest said anything")

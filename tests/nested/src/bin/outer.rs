@@ -15,12 +15,13 @@ use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 /// How often a running step is looked at.
 const POLL: Duration = Duration::from_millis(5);
 /// Most of a step's output that is shown.
-const SHOWN_BYTES: u64 = 16 << 10;
+const SHOWN_BYTES: u64 = 8 << 10;
 /// Most of a step's output that is searched.
 const SEARCHED_BYTES: u64 = 4 << 20;
 
@@ -90,6 +91,14 @@ fn prepare() -> anyhow::Result<()> {
     ] {
         std::os::unix::fs::symlink(target, link)?;
     }
+    // KVM's counters, for benches only: not every kernel has them.
+    let _counters = mount(
+        Some("debugfs"),
+        "/sys/kernel/debug",
+        Some("debugfs"),
+        MsFlags::empty(),
+        None::<&str>,
+    );
     load_modules()?;
     fs::set_permissions("/dev/kvm", fs::Permissions::from_mode(0o666))
         .context("failed to open /dev/kvm to everyone")?;
@@ -137,6 +146,10 @@ fn run_steps() -> anyhow::Result<()> {
         if step.show || failure.is_some() {
             show(&mut log)?;
         }
+        if failure.is_some() {
+            show_logs(&step.logs);
+        }
+        reap_orphans();
         match failure {
             None => say(&format!(
                 "ok {} ({} ms)",
@@ -169,6 +182,7 @@ fn run_step(step: &Step, log: &mut File) -> anyhow::Result<()> {
         .args(arguments)
         .env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin")
         .env("HOME", "/tmp")
+        .envs(step.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log.try_clone()?)
@@ -214,6 +228,30 @@ fn check(step: &Step, status: ExitStatus, log: &mut File) -> anyhow::Result<()> 
         anyhow::ensure!(text.contains(wanted), "no {wanted:?} in the output");
     }
     Ok(())
+}
+
+/// Takes leave of processes that outlived their step and have ended since: PID 1 is their parent.
+fn reap_orphans() {
+    while let Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) =
+        waitpid(None, Some(WaitPidFlag::WNOHANG))
+    {}
+}
+
+/// Shows the ends of files that may explain a failure.
+#[expect(
+    clippy::print_stdout,
+    reason = "the serial line is how results get out"
+)]
+fn show_logs(paths: &[String]) {
+    for path in paths {
+        println!("| --- {path}");
+        let shown = File::open(path)
+            .context("failed to open it")
+            .and_then(|mut log| show(&mut log));
+        if let Err(error) = shown {
+            println!("| {error:#}");
+        }
+    }
 }
 
 /// Shows the end of a step's output.
