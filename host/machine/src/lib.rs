@@ -21,5 +21,6 @@ pub use dial::CallError;
 pub use engine::{Engine, EngineChoice};
 pub use machine::{
     Machine, MachineConfig, MachineExit, MachineFacts, MapError, StartError, StopError,
+    default_memory_bytes,
 };
 pub use spec::MachineSpec;

@@ -45,10 +45,34 @@ pub struct MachineConfig {
     pub run_dir: PathBuf,
     /// The data disk; made where there is none.
     pub data_disk: PathBuf,
-    /// Guest memory in bytes.
-    pub memory_bytes: u64,
+    /// Guest memory in bytes, or `None` for what suits the engine ([`default_memory_bytes`]).
+    pub memory_bytes: Option<u64>,
     /// Virtual CPUs.
     pub vcpus: u8,
+}
+
+/// Memory of a UML machine unless asked otherwise. Its kernel touches a page structure for every
+/// page while booting: 4 GiB take 0.13 s longer to boot than 512 MiB.
+const UML_MEMORY_BYTES: u64 = 1 << 30;
+
+/// The least and the most memory of a KVM machine unless asked otherwise.
+const KVM_MEMORY_BOUNDS: (u64, u64) = (512 << 20, 4 << 30);
+
+/// Machine memory is a multiple of this.
+const MEMORY_UNIT_BYTES: u64 = 1 << 20;
+
+/// What a machine gets where nothing was asked for: 1 GiB on UML, half of the host's memory within
+/// bounds on KVM. Either way the host stores only what the guest has used.
+#[must_use]
+pub fn default_memory_bytes(engine: Engine) -> u64 {
+    match engine {
+        Engine::Uml => UML_MEMORY_BYTES,
+        Engine::Kvm => {
+            let host = nix::sys::sysinfo::sysinfo().map_or(0, |facts| facts.ram_total());
+            let (least, most) = KVM_MEMORY_BOUNDS;
+            (host / 2).clamp(least, most)
+        }
+    }
 }
 
 /// What is known of a running machine.
@@ -340,10 +364,13 @@ async fn prepare(
         Engine::Kvm => "vmlinux",
         Engine::Uml => "linux",
     };
+    let memory_bytes = config
+        .memory_bytes
+        .unwrap_or_else(|| default_memory_bytes(engine));
     let spec = MachineSpec {
         kernel: config.library.join(kernel),
         initramfs: config.library.join("initramfs.cpio"),
-        memory_bytes: config.memory_bytes,
+        memory_bytes: memory_bytes - memory_bytes % MEMORY_UNIT_BYTES,
         vcpus: config.vcpus,
         data_disk: config.data_disk.clone(),
         layer_disk_bytes: LAYER_DISK_BYTES,

@@ -28,15 +28,13 @@ use crate::args::system::DaemonArgs;
 use crate::daemon_start::READY;
 use crate::failure::{Failure, OUR_FAULT, Outcome};
 use crate::paths::{self, Paths};
+use crate::resolve::size;
 
 /// How long the daemon stays without containers and clients, unless `DHOW_IDLE_SECONDS` says else.
 const DEFAULT_IDLE: Duration = Duration::from_secs(600);
 
-/// The least and the most memory a machine gets, in bytes.
-const MACHINE_MEMORY_BOUNDS: (u64, u64) = (512 << 20, 4 << 30);
-
-/// Machine memory is a multiple of this.
-const MEMORY_UNIT_BYTES: u64 = 1 << 20;
+/// The least memory that kernel, agent and a small container fit into.
+const LEAST_MACHINE_MEMORY_BYTES: u64 = 128 << 20;
 
 /// The most virtual CPUs a machine gets.
 const MAX_VCPUS: u8 = 16;
@@ -220,17 +218,21 @@ fn machine_config(paths: &Paths) -> anyhow::Result<MachineConfig> {
         library: paths::library()?,
         run_dir: paths.run.join("machine"),
         data_disk: paths.home.join("machine").join("data.img"),
-        memory_bytes: machine_memory(),
+        memory_bytes: machine_memory(std::env::var("DHOW_MEMORY").ok().as_deref())?,
         vcpus: u8::try_from(cpus).unwrap_or(MAX_VCPUS).min(MAX_VCPUS),
     })
 }
 
-/// Half of the host's memory within [`MACHINE_MEMORY_BOUNDS`]; the host stores what is used only.
-fn machine_memory() -> u64 {
-    let host = nix::sys::sysinfo::sysinfo().map_or(0, |facts| facts.ram_total());
-    let (least, most) = MACHINE_MEMORY_BOUNDS;
-    let memory = (host / 2).clamp(least, most);
-    memory - memory % MEMORY_UNIT_BYTES
+/// What `DHOW_MEMORY` asks for, in Docker's notation.
+fn machine_memory(text: Option<&str>) -> anyhow::Result<Option<u64>> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let bytes = size::parse(text).with_context(|| format!("DHOW_MEMORY=\"{text}\" is wrong"))?;
+    match u64::try_from(bytes) {
+        Ok(bytes) if bytes >= LEAST_MACHINE_MEMORY_BYTES => Ok(Some(bytes)),
+        _ => anyhow::bail!("DHOW_MEMORY=\"{text}\" is too little: a machine needs 128m"),
+    }
 }
 
 /// SIGTERM and SIGINT stop the daemon in good order.
@@ -252,7 +254,15 @@ mod tests {
 
     use nix::fcntl::FlockArg;
 
-    use super::{DEFAULT_IDLE, idle_time, listen, lock};
+    use super::{DEFAULT_IDLE, idle_time, listen, lock, machine_memory};
+
+    #[test]
+    fn machine_memory_comes_from_the_environment() {
+        assert_eq!(machine_memory(None).expect("a default"), None);
+        assert_eq!(machine_memory(Some("2g")).expect("a size"), Some(2 << 30));
+        let _too_little = machine_memory(Some("1m")).expect_err("a refusal");
+        let _no_size = machine_memory(Some("much")).expect_err("a refusal");
+    }
 
     #[test]
     fn idle_time_comes_from_the_environment() {

@@ -15,7 +15,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::statvfs::{FsFlags, statvfs};
 
-use super::owner;
+use super::owner::{self, Devices};
 
 /// Names of the devices' sockets, in the order of the devices.
 const SOCKET_NAMES: [&str; 4] = ["layers.sock", "data.sock", "vsock.sock", "rng.sock"];
@@ -32,10 +32,15 @@ pub(crate) fn run() -> anyhow::Result<()> {
 }
 
 fn own(spec: &MachineSpec, input: std::io::BufReader<std::io::Stdin>) -> anyhow::Result<VmExit> {
-    let devices = owner::devices(spec)?;
+    let Devices {
+        list,
+        layers,
+        // To the end of this function: until the machine has gone.
+        data_lock: _data_lock,
+    } = owner::devices(spec)?;
     let mut server = Server::new();
     let mut served = Vec::new();
-    for (device, name) in devices.list.into_iter().zip(SOCKET_NAMES) {
+    for (device, name) in list.into_iter().zip(SOCKET_NAMES) {
         let socket = spec.run_dir.join(name);
         let listener = UnixListener::bind(&socket)
             .with_context(|| format!("failed to listen on {}", socket.display()))?;
@@ -47,7 +52,7 @@ fn own(spec: &MachineSpec, input: std::io::BufReader<std::io::Stdin>) -> anyhow:
             .add(device, listener)
             .context("failed to serve a device")?;
     }
-    let stop = owner::serve_user(input, devices.layers)?;
+    let stop = owner::serve_user(input, layers)?;
     let mut linux = start_linux(spec, &served)?;
     let served = server.run(&stop);
     // Either Linux has ended, and this does nothing, or it must.

@@ -11,6 +11,7 @@ use std::thread;
 use anyhow::Context;
 use dhow_machine::spec::{MachineSpec, OwnerCommand, OwnerEvent, VmExit};
 use dhow_virtio::{DataDisk, LayerDisk, LayerMap, Rng, VirtioDevice, Vsock, VsockConfig};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 /// The VM's devices, in the order in which the guest must probe them.
@@ -19,6 +20,8 @@ pub(super) struct Devices {
     pub(super) list: [Box<dyn VirtioDevice>; 4],
     /// Where layers are put on the layer disk.
     pub(super) layers: LayerMap,
+    /// Held for the machine's life: two machines on one file system would destroy it.
+    pub(super) data_lock: Flock<File>,
 }
 
 /// Readable once the machine's user is gone or wants the VM gone.
@@ -52,6 +55,13 @@ pub(super) fn devices(spec: &MachineSpec) -> anyhow::Result<Devices> {
         .write(true)
         .open(&spec.data_disk)
         .with_context(|| format!("failed to open {}", spec.data_disk.display()))?;
+    // An owner before us, whose daemon was killed, frees it as soon as it has gone.
+    let data_lock = Flock::lock(data, FlockArg::LockExclusive)
+        .map_err(|(_, errno)| errno)
+        .context("failed to lock the data disk")?;
+    let data = data_lock
+        .try_clone()
+        .context("failed to share the data disk")?;
     let dial = UnixListener::bind(&spec.dial_socket)
         .with_context(|| format!("failed to listen on {}", spec.dial_socket.display()))?;
     let host_ports = spec
@@ -76,7 +86,11 @@ pub(super) fn devices(spec: &MachineSpec) -> anyhow::Result<Devices> {
         Box::new(vsock),
         Box::new(Rng::new()),
     ];
-    Ok(Devices { list, layers })
+    Ok(Devices {
+        list,
+        layers,
+        data_lock,
+    })
 }
 
 /// Answers the machine's user in a thread until it is gone, then raises the returned flag.

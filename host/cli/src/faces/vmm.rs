@@ -8,7 +8,7 @@ use dhow_machine::probe::{PROBE_BUDGET, Problem};
 use dhow_machine::spec::{MachineSpec, VmExit};
 use dhow_vmm::{Exit, Vm, VmConfig};
 
-use super::owner;
+use super::owner::{self, Devices};
 
 /// The kernel's parameters. Without ACPI a reset through the keyboard controller is the guest's
 /// only way to end; `DHOW_POWER_OFF` tells the agent so.
@@ -41,7 +41,12 @@ pub(crate) fn probe() -> anyhow::Result<()> {
 }
 
 fn own(spec: &MachineSpec, input: BufReader<Stdin>) -> anyhow::Result<VmExit> {
-    let devices = owner::devices(spec)?;
+    let Devices {
+        list,
+        layers,
+        // To the end of this function: until the machine has gone.
+        data_lock: _data_lock,
+    } = owner::devices(spec)?;
     let console = File::create(&spec.console)
         .with_context(|| format!("failed to create {}", spec.console.display()))?;
     let config = VmConfig {
@@ -53,10 +58,10 @@ fn own(spec: &MachineSpec, input: BufReader<Stdin>) -> anyhow::Result<VmExit> {
         console: Some(console),
     };
     let mut vm = Vm::new(&config).context("failed to build the virtual machine")?;
-    for device in devices.list {
+    for device in list {
         vm.attach(device).context("failed to attach a device")?;
     }
-    let stop = owner::serve_user(input, devices.layers)?;
+    let stop = owner::serve_user(input, layers)?;
     Ok(
         match vm.run(&stop).context("failed to run the virtual machine")? {
             Exit::Stopped => VmExit::Stopped,
