@@ -7,12 +7,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
-use dhow_api::models::{ExecInspectResponse, IdResponse, ProcessConfig};
+use dhow_api::models::{ExecInspectResponse, ProcessConfig};
 use dhow_api::request::ExecStartRequest;
 use dhow_engine::Engine;
 use dhow_engine::exec::{Exec, ExecPhase};
 use dhow_engine::stream::{Attachment, Selection};
 use dhow_engine::verb::exec::ExecError;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::Shared;
@@ -37,11 +38,11 @@ async fn create(
     State(engine): State<Engine>,
     Path(name): Path<String>,
     body: Body,
-) -> Result<(StatusCode, Json<IdResponse>), Failure> {
+) -> Result<(StatusCode, Json<Value>), Failure> {
     let config = decode::exec_config(decode::json(body).await?);
     let exec = engine.exec_create(&name, config)?;
-    let id = exec.id.to_string();
-    Ok((StatusCode::CREATED, Json(IdResponse { id })))
+    // The model of this answer writes `id`, which only clients blind to case understand.
+    Ok((StatusCode::CREATED, Json(json!({"Id": exec.id.to_string()}))))
 }
 
 async fn start(
