@@ -41,8 +41,8 @@ async fn create(
 ) -> Result<(StatusCode, Json<Value>), Failure> {
     let config = decode::exec_config(decode::json(body).await?);
     let exec = engine.exec_create(&name, config)?;
-    let id = exec.id.to_string();
-    Ok((StatusCode::CREATED, Json(json!({ "Id": id }))))
+    // The model of this answer writes `id`, which only clients blind to case understand.
+    Ok((StatusCode::CREATED, Json(json!({"Id": exec.id.to_string()}))))
 }
 
 async fn start(

@@ -1,0 +1,100 @@
+//! What the tests in `tests/` share: the docker CLI or the reason why it is not here, terminals, web
+//! requests, and waiting for something that takes a moment.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use dhow_harness::{BUSYBOX, Finished, Home, Running};
+
+/// What a test waits for must have happened by then.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// Whether a program can be started here; says `skipped:` where it cannot.
+#[must_use]
+pub fn available(program: &str) -> bool {
+    let found = Command::new(program)
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !found {
+        skip(&format!("no {program}: run `cargo xtask setup`"));
+    }
+    found
+}
+
+/// Says why a test does not run here.
+#[expect(
+    clippy::print_stdout,
+    reason = "skips are counted from standard output"
+)]
+pub fn skip(reason: &str) {
+    println!("skipped: {reason}");
+}
+
+/// A home with busybox, where there is a docker CLI to talk to it.
+#[must_use]
+#[track_caller]
+pub fn docker_home() -> Option<Home> {
+    available("docker").then(|| Home::with_image(BUSYBOX))
+}
+
+/// Runs a shell's command line on a terminal of 33 rows and 99 columns, typing each word after a
+/// pause.
+#[must_use]
+#[track_caller]
+pub fn on_terminal(home: &Home, line: &str, typed: &[&[u8]]) -> Finished {
+    let line = format!("stty rows 33 cols 99; {line}");
+    let mut running = Running::start(&mut home.client("script", &["-qec", &line, "/dev/null"]));
+    let mut keyboard = running.stdin().expect("a fresh child");
+    for word in typed {
+        thread::sleep(Duration::from_millis(700));
+        // A program that ended early shows in its exit code.
+        let _ = keyboard.write_all(word);
+    }
+    thread::sleep(Duration::from_millis(700));
+    drop(keyboard);
+    running.wait()
+}
+
+/// Waits until `look` finds something.
+///
+/// # Panics
+/// Where it does not within a minute.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited for {what}");
+        thread::sleep(INTERVAL);
+    }
+}
+
+/// The host port behind a container's port.
+#[must_use]
+#[track_caller]
+pub fn host_port(home: &Home, container: &str, port: &str) -> u16 {
+    let printed = home.dhow(&["port", container, port]).succeed();
+    let (_, number) = printed.text().rsplit_once(':').expect("ADDRESS:PORT");
+    number.parse().expect("a port")
+}
+
+/// Sends a request to a port on loopback and returns the whole answer; nothing where the connection
+/// fails.
+#[must_use]
+pub fn ask(port: u16, request: &[u8]) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(TIMEOUT)).ok()?;
+    stream.write_all(request).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}

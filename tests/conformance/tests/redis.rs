@@ -1,0 +1,104 @@
+//! A real server: redis behind a published port, measured by its own benchmark, its data kept over
+//! `stop` and `start`.
+
+use std::process::Command;
+
+use dhow_conformance_tests::{available, eventually, host_port};
+use dhow_harness::{Finished, Home, REDIS, run};
+
+fn redis(program: &str, port: u16, arguments: &[&str]) -> Finished {
+    let mut command = Command::new(program);
+    command.args(["-p", &port.to_string()]).args(arguments);
+    run(&mut command, b"")
+}
+
+/// The port, once the server answers there.
+fn ready(home: &Home) -> u16 {
+    let port = host_port(home, "redis", "6379");
+    eventually("redis", || {
+        (redis("redis-cli", port, &["ping"]).text() == "PONG").then_some(())
+    });
+    port
+}
+
+#[test]
+fn serves_the_host_and_keeps_its_data() {
+    if !available("redis-benchmark") {
+        return;
+    }
+    let home = Home::with_image(REDIS);
+    let _ = home
+        .dhow(&[
+            "run",
+            "-d",
+            "--name",
+            "redis",
+            "-p",
+            "0:6379",
+            "-w",
+            "/data",
+            REDIS,
+            "redis-server",
+            "--protected-mode",
+            "no",
+            "--save",
+            "3600 1",
+        ])
+        .succeed();
+    let port = ready(&home);
+
+    let measured = redis(
+        "redis-benchmark",
+        port,
+        &["-n", "2000", "-q", "-t", "set,get,lpush,mset"],
+    );
+    assert!(measured.succeed().stdout.contains("requests per second"));
+    let _ = redis("redis-cli", port, &["set", "colour", "blue"]).succeed();
+
+    let _ = home.dhow(&["stop", "redis"]).succeed();
+    let code = home.dhow(&["inspect", "-f", "{{.State.ExitCode}}", "redis"]);
+    assert_eq!(
+        code.succeed().text(),
+        "0",
+        "redis was not given the time to save"
+    );
+    let _ = home.dhow(&["start", "redis"]).succeed();
+
+    let kept = redis("redis-cli", ready(&home), &["get", "colour"]).succeed();
+    assert_eq!(kept.text(), "blue");
+}
+
+#[test]
+fn data_survives_an_orderly_end_of_the_daemon() {
+    if !available("redis-cli") {
+        return;
+    }
+    let home = Home::with_image(REDIS);
+    let _ = home
+        .dhow(&[
+            "run",
+            "-d",
+            "--name",
+            "redis",
+            "-p",
+            "0:6379",
+            "-w",
+            "/data",
+            REDIS,
+            "redis-server",
+            "--protected-mode",
+            "no",
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+        ])
+        .succeed();
+    let _ = redis("redis-cli", ready(&home), &["set", "colour", "blue"]).succeed();
+
+    let _ = home.dhow(&["daemon", "stop"]).succeed();
+    let _ = home.dhow(&["start", "redis"]).succeed();
+
+    let kept = redis("redis-cli", ready(&home), &["get", "colour"]).succeed();
+    assert_eq!(kept.text(), "blue");
+}
