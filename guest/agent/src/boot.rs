@@ -109,9 +109,11 @@ pub(crate) fn data_mount() -> &'static Path {
 
 /// Tells the kernel's log, which the host keeps as the machine's console.
 pub(crate) fn complain(error: &anyhow::Error) {
+    // One write: the log makes a record of each.
+    let record = format!("<2>dhow-agent: {error:#}\n");
     if let Ok(mut log) = OpenOptions::new().write(true).open("/dev/kmsg") {
         // The last resort: where even the kernel's log takes nothing, nothing can be told.
-        let _ = writeln!(log, "<2>dhow-agent: {error:#}");
+        let _ = log.write_all(record.as_bytes());
     }
 }
 
