@@ -52,7 +52,11 @@ impl User {
     /// Gives the user a copy of the distribution: the checkout may lie where others cannot read.
     fn install(&self) {
         let to = self.home.path().join("dhow");
-        let _ = run(Command::new("cp").arg("-rL").arg(dist()).arg(&to), b"").succeed();
+        std::fs::create_dir(&to).expect("the folder is ours");
+        for part in ["bin", "lib"] {
+            let from = dist().join(part);
+            let _ = run(Command::new("cp").arg("-rL").arg(from).arg(&to), b"").succeed();
+        }
         let _ = run(Command::new("chmod").args(["-R", "a+rX"]).arg(&to), b"").succeed();
     }
 }
