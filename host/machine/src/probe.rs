@@ -20,8 +20,9 @@ use crate::engine::{Engine, EngineChoice};
 /// How long the KVM probe's guest may take.
 pub const PROBE_BUDGET: Duration = Duration::from_millis(200);
 
-/// How long the probing process may take in all, before it is killed and KVM counts as unusable.
-const PROBE_PROCESS_BUDGET: Duration = Duration::from_secs(2);
+/// How long the probing process may take in all, before it is killed and KVM counts as unusable:
+/// more than the three seconds that it gives KVM to make a machine, and [`PROBE_BUDGET`].
+const PROBE_PROCESS_BUDGET: Duration = Duration::from_secs(4);
 
 /// The KVM device.
 const KVM_DEVICE: &str = "/dev/kvm";

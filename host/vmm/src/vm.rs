@@ -45,6 +45,9 @@ pub enum BuildError {
     /// The kernel or initramfs could not be put in place.
     #[error("failed to load the guest")]
     Boot(#[from] BootError),
+    /// The thread that loads the guest panicked.
+    #[error("the thread that loads the guest ended by itself")]
+    LoaderVanished,
     /// The table of processors could not be written.
     #[error("failed to write the MP table")]
     MpTable(#[source] vm_memory::GuestMemoryError),
@@ -78,16 +81,17 @@ impl Vm {
     /// [`BuildError`] says which step the host or the description made impossible.
     pub fn new(config: &VmConfig) -> Result<Self, BuildError> {
         config.check()?;
-        let kvm = Kvm::new().map_err(|source| BuildError::Kvm {
-            operation: "open /dev/kvm",
-            source,
-        })?;
-        let vm = create_machine(&kvm)?;
         let (memory, mappings) = memory::map(config.memory_bytes)?;
-        memory::give_to_kvm(&vm, &memory)?;
-        let loaded = boot::load(&memory, &config.kernel, config.initramfs.as_deref())?;
+        // Copying the kernel and waiting for KVM take about as long as each other.
+        let (loaded, built) = thread::scope(|scope| {
+            let loading =
+                scope.spawn(|| boot::load(&memory, &config.kernel, config.initramfs.as_deref()));
+            let built = build_processors(&memory, config.vcpus);
+            (loading.join(), built)
+        });
+        let loaded = loaded.map_err(|_panic| BuildError::LoaderVanished)??;
+        let (vm, vcpus) = built?;
         mptable::write(&memory, config.vcpus).map_err(BuildError::MpTable)?;
-        let vcpus = create_vcpus(&kvm, &vm, config.vcpus)?;
         vcpu::set_entry(&vcpus[0], loaded.entry)?;
         let ports = create_ports(&vm, config)?;
         Ok(Self {
@@ -210,6 +214,21 @@ fn first_end(ends: Vec<Result<Option<Exit>, RunError>>) -> Result<Exit, RunError
         }
     }
     Err(failure)
+}
+
+/// Makes the machine with its memory and its vCPUs.
+fn build_processors(
+    memory: &GuestMemoryMmap,
+    count: u8,
+) -> Result<(VmFd, Vec<VcpuFd>), BuildError> {
+    let kvm = Kvm::new().map_err(|source| BuildError::Kvm {
+        operation: "open /dev/kvm",
+        source,
+    })?;
+    let vm = create_machine(&kvm)?;
+    memory::give_to_kvm(&vm, memory)?;
+    let vcpus = create_vcpus(&kvm, &vm, count)?;
+    Ok((vm, vcpus))
 }
 
 /// Makes the machine with KVM's own interrupt controllers and timer.
