@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use nix::mount::{MsFlags, mount};
+use nix::sys::resource::{Resource, setrlimit};
 
 /// The layer disk: attached first by every engine.
 const LAYER_DISK: &str = "/dev/vda";
@@ -21,6 +22,11 @@ const RUN: &str = "/run/dhow";
 
 /// Where cgroup v2 is mounted.
 const CGROUP: &str = "/sys/fs/cgroup";
+
+/// Descriptors of a process, ours and each container's that does not set its own: as many as the
+/// kernel allows (fs.nr_open), which is what Docker's containers have. The kernel's own default of
+/// 1024 ends our forwarding at 250 connections of four descriptors each.
+const OPEN_FILES: u64 = 1024 * 1024;
 
 /// A file system that every Linux program expects.
 struct SystemMount {
@@ -59,6 +65,12 @@ fn system_mounts() -> [SystemMount; 7] {
             "mode=1777",
         ),
     ]
+}
+
+/// Takes the limits that a machine's only user may have.
+pub(crate) fn raise_limits() -> anyhow::Result<()> {
+    setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES)
+        .context("failed to raise the limit of open files")
 }
 
 /// Mounts what the kernel offers.

@@ -32,6 +32,7 @@ fn main() {
 
 fn run() -> anyhow::Result<()> {
     dhow_container::make_root_pivotable().context("failed to make the root mountable over")?;
+    boot::raise_limits()?;
     boot::mount_system()?;
     boot::mount_data()?;
     let runtime = dhow_container::Runtime::new(boot::paths())

@@ -6,6 +6,7 @@ use std::thread;
 use anyhow::Context;
 use dhow_container::Runtime;
 use dhow_protocol::{AGENT_PORT, READY_PORT};
+use nix::sys::socket::{Backlog, listen};
 use vsock::{VMADDR_CID_ANY, VMADDR_CID_HOST, VsockListener, VsockStream};
 
 use crate::{boot, call};
@@ -17,6 +18,9 @@ const THREAD_STACK_BYTES: usize = 512 * 1024;
 pub(crate) fn serve(runtime: &Arc<Runtime>) -> anyhow::Result<()> {
     let listener = VsockListener::bind_with_cid_port(VMADDR_CID_ANY, AGENT_PORT)
         .context("failed to listen for the host")?;
+    // The listener comes with room for 128, and a full one refuses: a crowd at a published port
+    // would keep commands out. Asked for all it may have, the kernel gives net.core.somaxconn.
+    listen(&listener, Backlog::MAXALLOWABLE).context("failed to widen the queue of the host")?;
     // The host waits for this connection and closes it; nothing is said on it.
     VsockStream::connect_with_cid_port(VMADDR_CID_HOST, READY_PORT)
         .context("failed to tell the host that the machine is ready")?;

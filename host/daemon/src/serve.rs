@@ -19,6 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::activity::Activity;
@@ -32,6 +33,10 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// After a failed accept (descriptors used up), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Longest wait, once leaving, for answers on their way. A client that follows events would never be
+/// done.
+const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The socket is its user's alone: who may write to it is root in every container.
 const SOCKET_MODE: u32 = 0o600;
@@ -98,13 +103,16 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let activity = Activity::new();
     let router = route::router(engine.clone(), options.shutdown.clone());
+    let connections = TaskTracker::new();
+    let leaving = options.shutdown.child_token();
     let idle = idle(&engine, &activity, options.idle_timeout);
     tokio::pin!(idle);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _address)) => {
-                    tokio::spawn(connection(stream, router.clone(), activity.clone()));
+                    let (router, activity) = (router.clone(), activity.clone());
+                    connections.spawn(connection(stream, router, activity, leaving.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "failed to accept a client");
@@ -122,7 +130,12 @@ pub async fn serve(
         }
     }
     drop(listener);
-    engine.machine_down().await.map_err(ServeError::Machine)
+    let stopped = engine.machine_down().await.map_err(ServeError::Machine);
+    leaving.cancel();
+    connections.close();
+    // The answer to the request that told us to leave is among those.
+    let _cut_off = tokio::time::timeout(LAST_ANSWERS_TIMEOUT, connections.wait()).await;
+    stopped
 }
 
 /// Resolves once nothing has run and nobody has asked for the whole period.
@@ -151,7 +164,12 @@ async fn idle(engine: &Engine, activity: &Activity, period: Option<Duration>) {
     }
 }
 
-async fn connection(stream: UnixStream, router: Router, activity: Activity) {
+async fn connection(
+    stream: UnixStream,
+    router: Router,
+    activity: Activity,
+    leaving: CancellationToken,
+) {
     let hangup = match Hangup::watch(&stream) {
         Ok(hangup) => hangup,
         Err(error) => {
@@ -170,8 +188,16 @@ async fn connection(stream: UnixStream, router: Router, activity: Activity) {
         .header_read_timeout(HEADER_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
+    tokio::pin!(serving);
+    let served = async {
+        tokio::select! {
+            outcome = &mut serving => return outcome,
+            () = leaving.cancelled() => serving.as_mut().graceful_shutdown(),
+        }
+        serving.await
+    };
     tokio::select! {
-        outcome = serving => {
+        outcome = served => {
             if let Err(error) = outcome {
                 tracing::debug!(%error, "connection broke");
             }

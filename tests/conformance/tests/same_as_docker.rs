@@ -30,11 +30,12 @@ fn run() {
             &["run", "--rm", "no-such-image"],
             &["run", "--rm", "--network", "host", BUSYBOX, "true"],
             &["run", "--rm", "--no-such-flag", BUSYBOX, "true"],
-            &["run"],
             &[
                 "run", "--rm", "-u", "1:2", "-w", "/srv", BUSYBOX, "sh", "-c", "id; pwd",
             ],
-            &["run", "--rm", "-e", "A=1", "-e", "B", BUSYBOX, "env"],
+            &[
+                "run", "--rm", "-e", "A=1", "-e", "B", "-h", "ship", BUSYBOX, "env",
+            ],
             &["run", "--rm", "-h", "ship", BUSYBOX, "hostname"],
             &["run", "--rm", "--entrypoint", "echo", BUSYBOX, "-n", "x"],
             &[
@@ -165,7 +166,6 @@ fn changing_containers() {
     same(
         &home,
         &[
-            &["create", "--name", "new", BUSYBOX],
             &["start", "up"],
             &["start", "no-such-container"],
             &["start", "-a", "new"],
@@ -176,7 +176,6 @@ fn changing_containers() {
             &["rename", "up", "new"],
             &["rm", "up"],
             &["rm", "no-such-container"],
-            &["rm", "-f", "no-such-container"],
             &["stop", "-t", "0", "up"],
             &["stop", "up"],
             &["stop", "no-such-container"],

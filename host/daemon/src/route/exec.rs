@@ -42,7 +42,10 @@ async fn create(
     let config = decode::exec_config(decode::json(body).await?);
     let exec = engine.exec_create(&name, config)?;
     // The model of this answer writes `id`, which only clients blind to case understand.
-    Ok((StatusCode::CREATED, Json(json!({"Id": exec.id.to_string()}))))
+    Ok((
+        StatusCode::CREATED,
+        Json(json!({"Id": exec.id.to_string()})),
+    ))
 }
 
 async fn start(

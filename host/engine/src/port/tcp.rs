@@ -1,6 +1,5 @@
 //! Carries TCP connections into a container.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use dhow_protocol::{Connect, Request};
@@ -12,22 +11,23 @@ use super::{Target, splice};
 /// How long a connection waits for an application that does not listen yet.
 const CONNECT_WAIT_MS: u32 = 10_000;
 
-/// Connections of one published port at once: each costs two descriptors and two pipes here and a
-/// stream of the vsock device. Those beyond wait in the kernel's backlog.
-const MAX_CONNECTIONS: usize = 4096;
+/// Connections of all published ports at once: each costs two descriptors and two pipes here and a
+/// stream of the vsock device. That one has 1024; what is left serves commands, so that no crowd at
+/// a port keeps its owner from stopping it. Those beyond wait in the kernel's backlog.
+static SLOTS: Semaphore = Semaphore::const_new(768);
 
 /// After a failed accept (descriptors used up), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts until aborted; connections end with their container, not with the acceptor.
 pub(super) async fn serve(listener: TcpListener, target: Target) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((client, _address)) => {
+                // After the accept: a slot held for a client to come would be lost to other ports.
+                let Ok(slot) = SLOTS.acquire().await else {
+                    return;
+                };
                 let target = target.clone();
                 tokio::spawn(async move {
                     carry(client, target).await;

@@ -23,8 +23,9 @@ use super::Target;
 const FLOW_IDLE: Duration = Duration::from_secs(90);
 
 /// Flows at once. A sender that invents source addresses pushes out the longest-idle flow and
-/// cannot make us hold more.
-const MAX_FLOWS: usize = 1024;
+/// cannot make us hold more. Each is one of the vsock device's 1024 streams, which TCP and commands
+/// need too.
+const MAX_FLOWS: usize = 192;
 
 /// Datagrams waiting for a flow's connection; those beyond are lost, as datagrams are.
 const FLOW_BUFFER_DATAGRAMS: usize = 64;
