@@ -127,7 +127,7 @@ fn connect(
     match connected {
         Ok(peer) => {
             message::send(&mut stream, &Reply::Done)?;
-            forward::carry(peer, stream);
+            forward::carry(peer, &stream);
             Ok(())
         }
         Err(failure) => message::send(&mut stream, &Reply::Failed(failure)),

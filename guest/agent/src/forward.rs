@@ -91,17 +91,17 @@ fn connect_udp(port: u16) -> io::Result<UdpSocket> {
 }
 
 /// Carries bytes both ways until both ends have closed.
-pub(crate) fn carry(peer: Peer, host: VsockStream) {
+pub(crate) fn carry(peer: Peer, host: &VsockStream) {
     let carried = match peer {
-        Peer::Tcp(peer) => carry_stream(peer, host),
-        Peer::Udp(peer) => carry_datagrams(peer, host),
+        Peer::Tcp(peer) => carry_stream(&peer, host),
+        Peer::Udp(peer) => carry_datagrams(&peer, host),
     };
     if let Err(error) = carried {
         boot::complain(&anyhow::Error::new(error).context("failed to forward a connection"));
     }
 }
 
-fn carry_stream(peer: TcpStream, host: VsockStream) -> io::Result<()> {
+fn carry_stream(peer: &TcpStream, host: &VsockStream) -> io::Result<()> {
     let (peer_writer, host_reader) = (peer.try_clone()?, host.try_clone()?);
     let inward = thread::Builder::new()
         .name("inward".to_owned())
@@ -114,7 +114,7 @@ fn carry_stream(peer: TcpStream, host: VsockStream) -> io::Result<()> {
                 Shutdown::Both
             });
         })?;
-    let clean = copy(&peer, &host).is_ok();
+    let clean = copy(peer, host).is_ok();
     let _ = host.shutdown(if clean {
         Shutdown::Write
     } else {
@@ -138,7 +138,7 @@ fn copy(mut reader: impl Read, mut writer: impl Write) -> io::Result<()> {
     }
 }
 
-fn carry_datagrams(peer: UdpSocket, host: VsockStream) -> io::Result<()> {
+fn carry_datagrams(peer: &UdpSocket, host: &VsockStream) -> io::Result<()> {
     let (peer_reader, host_writer) = (peer.try_clone()?, host.try_clone()?);
     let outward = thread::Builder::new()
         .name("outward".to_owned())
@@ -147,11 +147,11 @@ fn carry_datagrams(peer: UdpSocket, host: VsockStream) -> io::Result<()> {
             let _ = datagrams_out(&peer_reader, &host_writer);
             let _ = host_writer.shutdown(Shutdown::Both);
         })?;
-    let _ = datagrams_in(&host, &peer);
+    let _ = datagrams_in(host, peer);
     let _ = host.shutdown(Shutdown::Both);
     // Wakes the other thread out of its receive.
     let _ = nix::sys::socket::shutdown(
-        std::os::fd::AsRawFd::as_raw_fd(&peer),
+        std::os::fd::AsRawFd::as_raw_fd(peer),
         nix::sys::socket::Shutdown::Both,
     );
     let _ = outward.join();

@@ -15,7 +15,7 @@ pub(super) fn measure(_rounds: usize) -> anyhow::Result<Pairs> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["test", "--quiet", "--package", "dhow-nested-tests"])
-        .args(["--test", "startup", "--", "--ignored", "--nocapture"])
+        .args(["--bench", "startup"])
         .env("DHOW_VMLINUX", distributed("lib/dhow/vmlinux"))
         .stdin(Stdio::null())
         .output()

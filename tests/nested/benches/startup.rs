@@ -1,7 +1,11 @@
 //! The bench of a machine's start against QEMU's microvm: figures, not assertions.
 //!
-//! Ignored, for it takes a quiet machine and a minute: `cargo test -p dhow-nested-tests --test
-//! startup -- --ignored --nocapture`.
+//! Takes a quiet machine and a minute: `cargo test -p dhow-nested-tests --bench startup`.
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench prints its figures, and stops at the first thing that is wrong"
+)]
 
 use std::time::Duration;
 
@@ -9,9 +13,7 @@ use dhow_nested_tests::outer::Outer;
 use dhow_nested_tests::steps::Step;
 use dhow_nested_tests::{inner, peer, programs};
 
-#[test]
-#[ignore = "a bench: its figures need a quiet machine"]
-fn starts_beside_a_microvm() {
+fn main() {
     let built = programs::build(
         "dhow-nested-tests",
         &[
