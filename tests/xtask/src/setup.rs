@@ -34,12 +34,19 @@ const PACKAGES: [(&str, &str); 23] = [
     ("zstd", "image archives in tests"),
 ];
 
+/// Debian's package of the docker CLI, for the conformance tests.
+const DOCKER_CLI: &str = "docker.io";
+
 /// Installs what is missing, or says how.
 ///
 /// # Errors
 /// When something is missing and could not be installed.
 pub fn run() -> Result<()> {
-    let missing = missing()?;
+    let mut missing = missing()?;
+    // Whatever its origin: Debian's package would put a second one beside Docker's own.
+    if Command::new("docker").arg("--version").output().is_err() {
+        missing.push(DOCKER_CLI);
+    }
     if missing.is_empty() {
         report::say("setup: every package is installed");
         return Ok(());
