@@ -1,23 +1,16 @@
 //! The guest's end of a published port: a socket inside the container's network namespace.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{Ipv4Addr, Shutdown, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dhow_protocol::{Connect, Failure, FailureKind, SocketKind};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
 use vsock::VsockStream;
 
-use crate::boot;
-
-/// First pause between two tries while nobody listens yet; doubled up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-
-/// Longest pause between two tries.
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+use crate::{boot, connect};
 
 /// Bytes moved at once. Under UML a system call costs 10 µs and copying 256 KiB about 25 µs.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -45,43 +38,16 @@ pub(crate) fn connect(
         message: format!("failed to enter the container's network: {error}"),
     })?;
     match request.kind {
-        SocketKind::Tcp => connect_tcp(request, host).map(Peer::Tcp),
+        SocketKind::Tcp => {
+            let patience = Duration::from_millis(request.wait_ms.into());
+            connect::tcp(request.port, patience, host).map(Peer::Tcp)
+        }
         SocketKind::Udp => connect_udp(request.port).map(Peer::Udp),
     }
     .map_err(|error| Failure {
         kind: FailureKind::Refused,
         message: format!("failed to connect to port {}: {error}", request.port),
     })
-}
-
-/// The addresses that a server bound to every address answers on.
-fn addresses(port: u16) -> [SocketAddr; 2] {
-    [
-        (Ipv4Addr::LOCALHOST, port).into(),
-        (Ipv6Addr::LOCALHOST, port).into(),
-    ]
-}
-
-fn connect_tcp(request: &Connect, host: &VsockStream) -> io::Result<TcpStream> {
-    let deadline = Instant::now() + Duration::from_millis(request.wait_ms.into());
-    let mut pause = FIRST_PAUSE;
-    loop {
-        match TcpStream::connect(&addresses(request.port)[..]) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(error) if Instant::now() >= deadline || gone(host, pause) => return Err(error),
-            Err(_) => pause = LONGEST_PAUSE.min(pause * 2),
-        }
-    }
-}
-
-/// Whether the host gave up within `pause`; it says nothing else before our reply.
-fn gone(host: &VsockStream, pause: Duration) -> bool {
-    let mut polled = [PollFd::new(host.as_fd(), PollFlags::POLLIN)];
-    let timeout = PollTimeout::try_from(pause).unwrap_or(PollTimeout::ZERO);
-    poll(&mut polled, timeout).is_ok_and(|ready| ready > 0)
 }
 
 fn connect_udp(port: u16) -> io::Result<UdpSocket> {

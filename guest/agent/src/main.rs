@@ -11,6 +11,7 @@
 mod boot;
 mod call;
 mod clock;
+mod connect;
 mod forward;
 mod message;
 mod power;

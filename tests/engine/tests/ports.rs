@@ -2,7 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use dhow_harness::{BUSYBOX, DEBIAN, Home};
 
@@ -178,4 +179,48 @@ fn bad_port_specifications_are_refused_by_name() {
             .exit(125);
         assert!(refused.stderr.contains(bad), "{bad}: {}", refused.stderr);
     }
+}
+
+#[test]
+fn clients_that_give_up_on_a_server_that_never_accepts_leave_nothing() {
+    let home = Home::with_image(DEBIAN);
+    let server = "use Socket; socket(S, PF_INET, SOCK_STREAM, 6) or die; \
+                  bind(S, sockaddr_in(7, INADDR_ANY)) or die; listen(S, 1) or die; sleep 1000";
+    let _ = home
+        .dhow(&[
+            "run", "-d", "--name", "deaf", "-p", "0:7", DEBIAN, "perl", "-e", server,
+        ])
+        .succeed();
+    let port = published(&home, "deaf", "7");
+    let before = descriptors(&home);
+
+    let clients: Vec<_> = (0..100)
+        .map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap())
+        .collect();
+    drop(clients);
+
+    let deadline = Instant::now() + TIMEOUT;
+    while descriptors(&home) > before + SPARE_DESCRIPTORS {
+        assert!(
+            Instant::now() < deadline,
+            "{} descriptors, {before} before",
+            descriptors(&home)
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Descriptors that come and go with calls under way.
+const SPARE_DESCRIPTORS: usize = 8;
+
+/// Open descriptors of the home's daemon and device process.
+fn descriptors(home: &Home) -> usize {
+    let ids = [
+        home.processes_with("bin/dhow daemon"),
+        home.processes_with("bin/dhow devices"),
+    ];
+    ids.concat()
+        .iter()
+        .map(|id| std::fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count))
+        .sum()
 }

@@ -153,7 +153,7 @@ fn no_pull(parameters: &Parameters) -> Failure {
         image = format!("{image}{separator}{tag}");
     }
     let message = format!(
-        "pull access: image {image:?} is not here and dhow cannot pull from registries yet; \
+        "image {image:?} is not here and dhow cannot pull from registries yet; \
          load it with `dhow load`"
     );
     Failure::new(StatusCode::NOT_FOUND, message)

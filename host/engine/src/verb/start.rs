@@ -56,15 +56,9 @@ pub enum StartError {
     /// A layer could not be given to the machine.
     #[error("failed to give a layer to the machine")]
     Layer(#[source] MachineFailure),
-    /// The command is not in the container. Clients know these words.
-    #[error("exec: {command:?}: executable file not found in $PATH")]
-    CommandNotFound {
-        /// The command.
-        command: String,
-        /// What the agent said.
-        #[source]
-        source: GuestError,
-    },
+    /// The command is not in the container. Clients know the agent's words, which are runc's.
+    #[error(transparent)]
+    CommandNotFound(GuestError),
     /// The command cannot be executed. Clients know these words.
     #[error("exec: {command:?}: permission denied")]
     NotExecutable {
@@ -89,7 +83,7 @@ impl Classified for StartError {
             Self::Port(error) => error.class(),
             Self::Config(_)
             | Self::ExtraHost(_)
-            | Self::CommandNotFound { .. }
+            | Self::CommandNotFound(_)
             | Self::NotExecutable { .. } => ErrorClass::InvalidParameter,
             Self::Guest(GuestError::Failed(failure)) if failure.kind == FailureKind::Invalid => {
                 ErrorClass::InvalidParameter
@@ -110,7 +104,7 @@ impl StartError {
 
     fn exit_code(&self) -> i64 {
         match self {
-            Self::CommandNotFound { .. } => NOT_FOUND_EXIT_CODE,
+            Self::CommandNotFound(_) => NOT_FOUND_EXIT_CODE,
             Self::NotExecutable { .. } => NOT_EXECUTABLE_EXIT_CODE,
             _ => START_FAILED_EXIT_CODE,
         }
@@ -322,10 +316,7 @@ fn blame(error: GuestError, record: &Record) -> StartError {
         _ => None,
     };
     match kind {
-        Some(FailureKind::CommandNotFound) => StartError::CommandNotFound {
-            command,
-            source: error,
-        },
+        Some(FailureKind::CommandNotFound) => StartError::CommandNotFound(error),
         Some(FailureKind::NotExecutable) => StartError::NotExecutable {
             command,
             source: error,
