@@ -1,4 +1,4 @@
-//! Bodies: responses that keep something alive, and requests read by blocking code.
+//! Bodies: responses that keep something alive, requests read early or by blocking code.
 
 use std::any::Any;
 use std::io::{self, Read};
@@ -6,10 +6,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::mpsc;
+
+use crate::failure::Failure;
 
 /// Pieces of a request's body waiting for the blocking reader.
 const READ_AHEAD_PIECES: usize = 8;
@@ -53,6 +60,31 @@ impl HttpBody for Keeping {
 pub(crate) struct BlockingBody {
     pieces: mpsc::Receiver<io::Result<Bytes>>,
     current: Bytes,
+}
+
+/// The largest body that is read before its request is looked at, in bytes: any JSON that a client
+/// sends, but no archive.
+const MAX_EARLY_BODY_BYTES: usize = 256 * 1024;
+
+/// Reads a small body whole before the handler runs. A refusal that leaves the body unread closes
+/// the connection, and a client that is still writing sees a broken pipe instead of the reason.
+pub(crate) async fn read_small(request: Request, next: Next) -> Response {
+    let length = request.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|text| text.to_str().ok()?.parse::<usize>().ok());
+    if length.is_none_or(|length| length > MAX_EARLY_BODY_BYTES) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    match axum::body::to_bytes(body, MAX_EARLY_BODY_BYTES).await {
+        Ok(bytes) => {
+            next.run(Request::from_parts(parts, Body::from(bytes)))
+                .await
+        }
+        Err(error) => {
+            let reason = format!("failed to read the request: {error}");
+            Failure::new(StatusCode::BAD_REQUEST, reason).into_response()
+        }
+    }
 }
 
 /// Reads a body on for a blocking reader, no faster than that reads.

@@ -108,7 +108,17 @@ impl Agent {
                     io::ErrorKind::PermissionDenied => FailureKind::NotExecutable,
                     _ => FailureKind::Internal,
                 };
-                return answer(&mut connection, &failed(kind, &error.to_string())).await;
+                let message = match kind {
+                    // The agent's words, which are runc's: clients tell 127 by them.
+                    FailureKind::CommandNotFound => {
+                        format!(
+                            "exec: {:?}: executable file not found in $PATH",
+                            launch.program()
+                        )
+                    }
+                    _ => error.to_string(),
+                };
+                return answer(&mut connection, &failed(kind, &message)).await;
             }
         };
         let pid = child.id().expect("not waited for yet");

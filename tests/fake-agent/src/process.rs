@@ -40,6 +40,15 @@ impl Launch {
         }
     }
 
+    /// The command, as its caller wrote it.
+    pub(crate) fn program(&self) -> String {
+        let arguments = self.process.args().as_deref();
+        arguments
+            .and_then(<[_]>::first)
+            .cloned()
+            .unwrap_or_default()
+    }
+
     pub(crate) fn spawn(&self) -> io::Result<Child> {
         let arguments = self.process.args().clone().unwrap_or_default();
         let env = self.process.env().clone().unwrap_or_default();

@@ -12,12 +12,13 @@ mod nothing;
 mod system;
 mod wait;
 
-use axum::Router;
 use axum::extract::FromRef;
 use axum::http::StatusCode;
+use axum::{Router, middleware};
 use dhow_engine::Engine;
 use tokio_util::sync::CancellationToken;
 
+use crate::body::read_small;
 use crate::failure::Failure;
 
 /// What handlers share.
@@ -54,5 +55,6 @@ pub fn router(engine: Engine, shutdown: CancellationToken) -> Router {
         .merge(machine::routes())
         .merge(nothing::routes())
         .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "page not found") })
+        .layer(middleware::from_fn(read_small))
         .with_state(Shared { engine, shutdown })
 }
