@@ -4,6 +4,7 @@
 //! have done on a new system is done here, by the same rules, in [`finish`].
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -20,20 +21,11 @@ const PACKAGES: [&str; 4] = ["usr-is-merged", "?essential", "?priority(required)
 
 const SECONDS_A_DAY: u64 = 86_400;
 
-/// Where packages come from inside the image.
-const SOURCES: &str = "\
-Types: deb
-URIs: http://mirror.invalid/debian
-Suites: bookworm bookworm-updates
-Components: main
-Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
-
-Types: deb
-URIs: http://mirror.invalid/debian-security
-Suites: bookworm-security
-Components: main
-Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
-";
+/// Where a Debian keeps the description of its package sources: since Debian 12, and before.
+const SOURCES: [&str; 2] = [
+    "etc/apt/sources.list.d/debian.sources",
+    "etc/apt/sources.list",
+];
 
 /// Services are not started when a package is installed: a container runs what it was told to.
 const POLICY: &str = "#!/bin/sh\nexit 101\n";
@@ -113,7 +105,8 @@ fn finish(rootfs: &mut Rootfs) -> Result<()> {
     rootfs.file("var/lib/shells.state", 0o644, SHELLS);
     rootfs.symlink("etc/localtime", "/usr/share/zoneinfo/Etc/UTC");
     rootfs.file("etc/timezone", 0o644, "Etc/UTC\n");
-    rootfs.file("etc/apt/sources.list.d/debian.sources", 0o644, SOURCES);
+    let (name, sources) = package_sources()?;
+    rootfs.file(name, 0o644, sources);
     rootfs.file("usr/sbin/policy-rc.d", 0o755, POLICY);
     Ok(())
 }
@@ -232,4 +225,13 @@ fn free_id(rootfs: &Rootfs, path: &str) -> Result<u64> {
     (100..1000)
         .find(|id| !taken.contains(id))
         .with_context(|| format!("{path} has no free id"))
+}
+
+/// The host's own package sources: what the image was made from is what it can install from.
+fn package_sources() -> Result<(&'static str, String)> {
+    let found = SOURCES.iter().find_map(|name| {
+        let text = std::fs::read_to_string(Path::new("/").join(name)).ok()?;
+        Some((*name, text))
+    });
+    found.context("this computer has no Debian package sources to give to the image")
 }
