@@ -48,7 +48,7 @@ impl Demo<'_> {
         let archive = archive.to_str().context("the archive's path is no text")?;
         let script = format!("echo '{PAGE}' >/index.html; exec httpd -f -p 80 -h /");
         let run = [
-            "run", "-d", "--name", "web", "-p", "0:80", "busybox", "sh", "-c", &script,
+            "run", "-d", "--init", "--name", "web", "-p", "0:80", "busybox", "sh", "-c", &script,
         ];
 
         report::say("");
