@@ -201,7 +201,8 @@ fn images() {
             &["images", "no-such-image"],
             &["tag", BUSYBOX, "other:1"],
             &["tag", "no-such-image", "other:1"],
-            &["images", "--format", "{{.Repository}}:{{.Tag}}"],
+            // One name only: the docker CLI lists an image's names in the order of a Go map.
+            &["images", "--format", "{{.Repository}}:{{.Tag}}", "other"],
             &["inspect", "-f", "{{.Id}} {{.Os}} {{.RepoTags}}", BUSYBOX],
             &["rmi", "no-such-image"],
         ],
