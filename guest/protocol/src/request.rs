@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::network::NetworkSetup;
+
 /// The first message on a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
@@ -66,6 +68,9 @@ pub struct RunContainer {
     pub additional_groups: Vec<String>,
     /// The image's layers, lowest first.
     pub layers: Vec<LayerRange>,
+    /// Its network. Agrees with the namespaces of `config_json`: one of its own for
+    /// [`NetworkSetup::Own`], none for the others.
+    pub network: NetworkSetup,
     /// Content of `/etc/hosts`, mounted over the image's.
     pub hosts: String,
     /// Content of `/etc/resolv.conf`, mounted over the image's.

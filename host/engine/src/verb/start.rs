@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use dhow_protocol::{ConsoleSize, ExitStatus, FailureKind, Reply, Request, RunContainer, Signal};
+use dhow_protocol::{
+    ConsoleSize, ExitStatus, FailureKind, NetworkSetup, Reply, Request, RunContainer, Signal,
+};
 use tokio::net::UnixStream;
 
 use super::{blocking, to_the_end};
@@ -301,6 +303,7 @@ fn run_request(record: &Record) -> Result<RunContainer, StartError> {
         user: config.user.clone(),
         additional_groups: record.host_config.group_add.clone(),
         layers: Vec::new(),
+        network: NetworkSetup::Own(Vec::new()),
         hosts: files::hosts(record)?,
         resolv_conf: files::resolv_conf(record),
         open_stdin: config.open_stdin,
