@@ -31,6 +31,19 @@ pub(crate) fn answer(runtime: &Runtime, mut stream: VsockStream) -> Result<(), M
         } => hello(protocol, unix_time_ns),
         Request::Signal(request) => done(runtime.signal(&request).map_err(|error| error.failure())),
         Request::Resize(request) => done(runtime.resize(&request).map_err(|error| error.failure())),
+        Request::Attach {
+            container,
+            interface,
+        } => done(
+            runtime
+                .attach(&container, &interface)
+                .map_err(|error| error.failure()),
+        ),
+        Request::Detach { container, network } => done(
+            runtime
+                .detach(&container, &network)
+                .map_err(|error| error.failure()),
+        ),
         Request::Pause { container, frozen } => done(
             runtime
                 .pause(&container, frozen)
@@ -123,7 +136,12 @@ fn connect(
     let connected = runtime
         .network_namespace(&request.container)
         .map_err(|error| error.failure())
-        .and_then(|namespace| forward::connect(&namespace, request, &stream));
+        .and_then(|namespace| {
+            let own = runtime
+                .network_addresses(&request.container)
+                .map_err(|error| error.failure())?;
+            forward::connect(&namespace, &own, request, &stream)
+        });
     match connected {
         Ok(peer) => {
             message::send(&mut stream, &Reply::Done)?;

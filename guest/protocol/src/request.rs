@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::network::NetworkSetup;
+use crate::network::{Interface, NetworkSetup};
 
 /// The first message on a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,20 @@ pub enum Request {
     Resize(Resize),
     /// Opens a connection to a port inside a container's network namespace; raw bytes follow.
     Connect(Connect),
+    /// Connects a running container to a network.
+    Attach {
+        /// The container's id.
+        container: String,
+        /// Its interface there.
+        interface: Interface,
+    },
+    /// Disconnects a running container from a network; one that is not connected is fine.
+    Detach {
+        /// The container's id.
+        container: String,
+        /// The network, as in [`Interface::network`].
+        network: String,
+    },
     /// Freezes every process of a container, or lets them go on.
     Pause {
         /// The container's id.
