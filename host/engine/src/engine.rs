@@ -17,6 +17,7 @@ use crate::guest::Boot;
 use crate::id::{Id, random_bytes};
 use crate::image::ImageLibrary;
 use crate::machine::Supervisor;
+use crate::network::{Endpoint, Networks};
 use crate::port::PortTable;
 use crate::time::Timestamp;
 
@@ -24,6 +25,8 @@ use crate::time::Timestamp;
 const CONTAINERS: &str = "containers";
 /// Folder of the machine in a home.
 const MACHINE: &str = "machine";
+/// Folder of the networks in a home.
+const NETWORKS: &str = "networks";
 
 /// What an engine is made of.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ pub struct EngineOptions {
 
 /// Why an engine could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to read the containers in {path}")]
+#[error("failed to read {path}")]
 pub struct OpenError {
     path: String,
     #[source]
@@ -60,6 +63,7 @@ struct Inner {
     events: EventBus,
     execs: ExecTable,
     ports: PortTable,
+    networks: Networks,
     /// Bumped whenever a container starts or ends.
     activity: watch::Sender<u64>,
     notices: Mutex<Vec<String>>,
@@ -78,6 +82,11 @@ impl Engine {
             source,
         };
         let (containers, lost) = Registry::load(&directory).map_err(failed)?;
+        let networks = options.home.join(NETWORKS);
+        let networks = Networks::load(networks.clone()).map_err(|source| OpenError {
+            path: networks.display().to_string(),
+            source,
+        })?;
         let leftovers = options.home.join(MACHINE).join("removed");
         let mut notices = Vec::new();
         if lost > 0 {
@@ -95,6 +104,7 @@ impl Engine {
             events: EventBus::new(),
             execs: ExecTable::default(),
             ports: PortTable::default(),
+            networks,
             activity: watch::channel(0).0,
             notices: Mutex::new(notices),
             instance: instance.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -175,6 +185,10 @@ impl Engine {
         &self.0.ports
     }
 
+    pub(crate) fn networks(&self) -> &Networks {
+        &self.0.networks
+    }
+
     /// Where a container's files go.
     pub(crate) fn container_directory(&self, id: &Id) -> io::Result<PathBuf> {
         let directory = self.0.home.join(CONTAINERS).join(id.as_str());
@@ -196,6 +210,35 @@ impl Engine {
             action: action.to_owned(),
             actor: record.id.to_string(),
             attributes,
+            time: Timestamp::now(),
+        });
+    }
+
+    /// Tells listeners what happened to a container's place on a network.
+    pub(crate) fn announce_network(&self, endpoint: &Endpoint, container: &Id, action: &str) {
+        let attributes = [
+            ("container", container.to_string()),
+            ("name", endpoint.network_name.clone()),
+            ("type", "bridge".to_owned()),
+        ];
+        self.announce_of_network(&endpoint.network, action, &attributes);
+    }
+
+    /// Tells listeners what happened to a network.
+    pub(crate) fn announce_of_network(
+        &self,
+        network: &Id,
+        action: &str,
+        attributes: &[(&str, String)],
+    ) {
+        let attributes = attributes.iter();
+        self.0.events.publish(Event {
+            kind: EventKind::Network,
+            action: action.to_owned(),
+            actor: network.to_string(),
+            attributes: attributes
+                .map(|(key, value)| ((*key).to_owned(), value.clone()))
+                .collect(),
             time: Timestamp::now(),
         });
     }

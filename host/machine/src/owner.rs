@@ -15,7 +15,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{oneshot, watch};
 
 use crate::engine::Engine;
-use crate::spec::{MachineSpec, OwnerCommand, OwnerEvent, VmExit};
+use crate::spec::{MachineSpec, NetworkCommand, OwnerCommand, OwnerEvent, VmExit};
 
 /// Why the owner could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -112,18 +112,25 @@ impl Owner {
             length,
             path: path.to_owned(),
         };
-        {
-            let mut stdin = self.stdin.lock().await;
-            let pipe = stdin.as_mut().ok_or(OwnerError::Gone)?;
-            pipe.write_all(&line(&command))
-                .await
-                .map_err(|_gone| OwnerError::Gone)?;
-        }
+        self.send(&command).await?;
         match answer.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(reason)) => Err(OwnerError::Refused(reason)),
             Err(_dropped) => Err(OwnerError::Gone),
         }
+    }
+
+    /// Tells the owner of a change of the networks, which it does not answer.
+    pub(crate) async fn network(&self, command: NetworkCommand) -> Result<(), OwnerError> {
+        self.send(&OwnerCommand::Network(command)).await
+    }
+
+    async fn send(&self, command: &OwnerCommand) -> Result<(), OwnerError> {
+        let mut stdin = self.stdin.lock().await;
+        let pipe = stdin.as_mut().ok_or(OwnerError::Gone)?;
+        pipe.write_all(&line(command))
+            .await
+            .map_err(|_gone| OwnerError::Gone)
     }
 
     /// Tells the owner to end the VM at once.

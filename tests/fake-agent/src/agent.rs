@@ -89,6 +89,8 @@ impl Agent {
             }
             Request::Hello { .. }
             | Request::Resize(_)
+            | Request::Attach { .. }
+            | Request::Detach { .. }
             | Request::Remove { .. }
             | Request::Shutdown { .. } => answer(&mut connection, &Reply::Done).await,
         }

@@ -130,6 +130,8 @@ fn obey(line: &str, layers: &LayerMap) {
                 },
             });
         }
+        // A machine without a network interface has nobody to tell.
+        Ok(OwnerCommand::Network(_)) => {}
         Err(error) => tracing::warn!(%line, %error, "unknown command"),
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::network::Link;
 use crate::port::{ContainerPort, RequestedBinding};
 
 /// What runs inside: portable between hosts.
@@ -60,8 +61,10 @@ pub struct ContainerConfig {
 pub struct HostConfig {
     /// Whether the container is removed once it has ended.
     pub auto_remove: bool,
-    /// `default`, `bridge` or `none`.
+    /// Docker's `NetworkMode`: see [`crate::network::NetworkMode`].
     pub network_mode: String,
+    /// Legacy links to other containers on the default bridge.
+    pub links: Vec<Link>,
     /// Ports to publish.
     pub port_bindings: BTreeMap<ContainerPort, Vec<RequestedBinding>>,
     /// Whether every exposed port is published at a port of the host's choice.

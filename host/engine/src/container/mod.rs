@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use crate::id::Id;
 use crate::log::LogWriter;
 use crate::name::ContainerName;
+use crate::network::EndpointConfig;
 use crate::port::{ContainerPort, Published};
 use crate::stream::Hub;
 
@@ -133,6 +134,12 @@ impl Container {
     /// Gives it another name.
     pub(crate) fn set_name(&self, name: ContainerName) {
         self.locked_record().name = name;
+        self.save_or_warn();
+    }
+
+    /// Changes the networks it is to be on.
+    pub(crate) fn set_networks(&self, change: impl FnOnce(&mut Vec<EndpointConfig>)) {
+        change(&mut self.locked_record().networks);
         self.save_or_warn();
     }
 

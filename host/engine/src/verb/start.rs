@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use dhow_protocol::{
-    ConsoleSize, ExitStatus, FailureKind, NetworkSetup, Reply, Request, RunContainer, Signal,
-};
+use dhow_protocol::{ConsoleSize, ExitStatus, FailureKind, Reply, Request, RunContainer, Signal};
 use tokio::net::UnixStream;
 
 use super::{blocking, to_the_end};
@@ -15,7 +13,8 @@ use crate::engine::Engine;
 use crate::guest::{GuestError, MachineFailure};
 use crate::image::{ImageError, ImageLayer};
 use crate::machine::{BootError, Lease};
-use crate::oci::{self, ConfigError, files};
+use crate::network::{JoinError, Joined};
+use crate::oci::{self, ConfigError, files, process::merge_environment};
 use crate::port::{BindError, Bound, Published, bind};
 use crate::signal::SignalNumber;
 use crate::stream::pump::{PumpError, pump};
@@ -52,6 +51,12 @@ pub enum StartError {
     /// A stored extra host makes no sense.
     #[error(transparent)]
     ExtraHost(#[from] files::ExtraHostError),
+    /// It cannot have its network.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The machine's networks could not be set.
+    #[error("failed to set the machine's networks")]
+    Networks(#[source] MachineFailure),
     /// There is no machine.
     #[error(transparent)]
     Machine(#[from] BootError),
@@ -83,6 +88,7 @@ impl Classified for StartError {
             Self::BeingRemoved => ErrorClass::Conflict,
             Self::Image(error) => error.class(),
             Self::Port(error) => error.class(),
+            Self::Join(error) => error.class(),
             Self::Config(_)
             | Self::ExtraHost(_)
             | Self::CommandNotFound(_)
@@ -90,7 +96,9 @@ impl Classified for StartError {
             Self::Guest(GuestError::Failed(failure)) if failure.kind == FailureKind::Invalid => {
                 ErrorClass::InvalidParameter
             }
-            Self::Machine(_) | Self::Layer(_) | Self::Guest(_) => ErrorClass::Internal,
+            Self::Machine(_) | Self::Layer(_) | Self::Networks(_) | Self::Guest(_) => {
+                ErrorClass::Internal
+            }
         }
     }
 }
@@ -100,7 +108,7 @@ impl StartError {
     fn is_loss_of_machine(&self) -> bool {
         matches!(
             self,
-            Self::Layer(_) | Self::Guest(GuestError::Unreachable(_))
+            Self::Layer(_) | Self::Networks(_) | Self::Guest(GuestError::Unreachable(_))
         )
     }
 
@@ -138,6 +146,7 @@ struct Launched {
     pid: u32,
     connection: UnixStream,
     ports: Vec<Bound>,
+    joined: Joined,
 }
 
 impl Engine {
@@ -193,15 +202,19 @@ impl Engine {
         let image_id = record.image_id.clone();
         let image = blocking(move || images.resolve(&image_id)).await?;
         let ports = bind(&record.host_config.port_bindings, self.ports()).await?;
-        let run = run_request(record)?;
+        let joined = self.join(record)?;
+        let run = run_request(record, &joined)?;
         let lease = self.machine().acquire().await?;
-        let entered = match enter(&lease, image.layers.clone(), run.clone(), record).await {
+        let entered = match self
+            .enter(&lease, image.layers.clone(), run.clone(), record)
+            .await
+        {
             // It died just now, and the supervisor may not have noticed: the next one is sound.
             Err(error) if error.is_loss_of_machine() => {
                 self.machine().until_lost(lease.guest()).await;
                 drop(lease);
                 let lease = self.machine().acquire().await?;
-                let entered = enter(&lease, image.layers, run, record).await?;
+                let entered = self.enter(&lease, image.layers, run, record).await?;
                 (lease, entered)
             }
             entered => (lease, entered?),
@@ -212,7 +225,21 @@ impl Engine {
             pid,
             connection,
             ports,
+            joined,
         })
+    }
+
+    /// Gives the machine the networks and layers and starts the process on it.
+    async fn enter(
+        &self,
+        lease: &Lease,
+        layers: Vec<ImageLayer>,
+        run: RunContainer,
+        record: &Record,
+    ) -> Result<(u32, UnixStream), StartError> {
+        let told = self.networks().tell(lease.guest()).await;
+        told.map_err(StartError::Networks)?;
+        enter(lease, layers, run, record).await
     }
 
     /// Opens the ports and leaves a task that sees to the container's end.
@@ -222,6 +249,7 @@ impl Engine {
             pid,
             connection,
             ports,
+            joined,
         } = launched;
         let published = Published::serve(ports, lease.guest(), container.id());
         *container.locked_ports() = Some(published);
@@ -237,6 +265,8 @@ impl Engine {
             if let Err(PumpError::Malformed(_) | PumpError::Exit(_)) = &outcome {
                 kill_unreadable(&lease, &container).await;
             }
+            // Its addresses are free before anyone hears of its end, for those who start it again.
+            joined.leave(lease.guest()).await;
             engine.note_end(&container, outcome);
             if container.record().host_config.auto_remove {
                 engine.remove_ended(&container).await;
@@ -290,8 +320,10 @@ async fn kill_unreadable(lease: &Lease, container: &Container) {
     }
 }
 
-fn run_request(record: &Record) -> Result<RunContainer, StartError> {
-    let config = &record.config;
+fn run_request(record: &Record, joined: &Joined) -> Result<RunContainer, StartError> {
+    let mut record = record.clone();
+    record.config.env = merge_environment(&joined.variables, &record.config.env);
+    let (record, config) = (&record, &record.config);
     let console_size = record
         .host_config
         .console_size
@@ -303,9 +335,9 @@ fn run_request(record: &Record) -> Result<RunContainer, StartError> {
         user: config.user.clone(),
         additional_groups: record.host_config.group_add.clone(),
         layers: Vec::new(),
-        network: NetworkSetup::Own(Vec::new()),
-        hosts: files::hosts(record)?,
-        resolv_conf: files::resolv_conf(record),
+        network: joined.setup.clone(),
+        hosts: files::hosts(record, &joined.surroundings)?,
+        resolv_conf: files::resolv_conf(record, &joined.surroundings),
         open_stdin: config.open_stdin,
         init: record.host_config.init,
         console_size,
