@@ -27,6 +27,33 @@ pub struct CreatedContainer {
     pub warnings: Vec<String>,
 }
 
+/// One network of `networks`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NetworkSummary {
+    /// Full id.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// What it is made of.
+    pub driver: String,
+    /// `local`.
+    pub scope: String,
+    /// When it was made.
+    pub created: String,
+    /// Whether nothing goes beyond it.
+    pub internal: bool,
+    /// Whether it has IPv4 addresses.
+    #[serde(rename = "EnableIPv4")]
+    pub enable_ipv4: bool,
+    /// Whether it has IPv6 addresses.
+    #[serde(rename = "EnableIPv6")]
+    pub enable_ipv6: bool,
+    /// Labels.
+    #[serde(deserialize_with = "or_default")]
+    pub labels: BTreeMap<String, String>,
+}
+
 /// One line of `containers/json`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
