@@ -24,7 +24,7 @@ pub mod vsock;
 mod mock_guest;
 
 pub use block::{DataDisk, LayerDisk, LayerMap};
-pub use device::{DeviceError, Event, Interrupt, Queues, VirtioDevice};
+pub use device::{DeviceError, Event, Interrupt, Progress, Queues, VirtioDevice};
 pub use rng::Rng;
 pub use span::GuestSpan;
 pub use vsock::{Vsock, VsockConfig};

@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 use nix::libc;
 use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
 
-use crate::device::{DeviceError, Event, Queues, VirtioDevice};
+use crate::device::{DeviceError, Event, Progress, Queues, VirtioDevice};
 use crate::faults::Faults;
 use crate::ring::{RING_FEATURES, drain};
 use crate::span::{Chain, GuestSpan};
@@ -74,9 +74,9 @@ impl VirtioDevice for Rng {
         None
     }
 
-    fn handle(&mut self, event: Event, queues: &mut Queues<'_>) -> Result<(), DeviceError> {
+    fn handle(&mut self, event: Event, queues: &mut Queues<'_>) -> Result<Progress, DeviceError> {
         if event != Event::Queue(REQUEST_QUEUE) {
-            return Ok(());
+            return Ok(Progress::Idle);
         }
         let Self { chain, faults } = self;
         drain(queues, REQUEST_QUEUE, |memory, descriptors| {
