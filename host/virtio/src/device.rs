@@ -15,6 +15,8 @@ use std::os::fd::BorrowedFd;
 use virtio_queue::{Queue, QueueT};
 use vm_memory::GuestMemoryMmap;
 
+use crate::ring;
+
 /// What a driver tells a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -101,15 +103,34 @@ impl<'a> Queues<'a> {
                 source,
             })?;
         if needed {
-            interrupt
-                .signal_used(index)
-                .map_err(|source| DeviceError::Interrupt {
-                    queue: index,
-                    source,
-                })?;
+            signal(interrupt, index)?;
         }
         Ok(())
     }
+
+    /// As [`notify`](Self::notify), for a queue whose used index was at `told` when the guest was
+    /// last asked and has been moved by `ring::publish` since.
+    pub(crate) fn notify_since(&mut self, index: u16, told: u16) -> Result<(), DeviceError> {
+        let (memory, interrupt) = (self.memory, self.interrupt);
+        let Some((_, queue)) = self.get(index) else {
+            return Ok(());
+        };
+        let needed =
+            ring::wants_notification(queue, memory, told).map_err(|source| DeviceError::Queue {
+                queue: index,
+                source,
+            })?;
+        if needed {
+            signal(interrupt, index)?;
+        }
+        Ok(())
+    }
+}
+
+fn signal(interrupt: &dyn Interrupt, queue: u16) -> Result<(), DeviceError> {
+    interrupt
+        .signal_used(queue)
+        .map_err(|source| DeviceError::Interrupt { queue, source })
 }
 
 impl fmt::Debug for Queues<'_> {

@@ -11,7 +11,7 @@ use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
 
 use crate::device::{DeviceError, Event, Progress, Queues, VirtioDevice};
 use crate::faults::Faults;
-use crate::ring::{RING_FEATURES, drain};
+use crate::ring::{MAX_REQUESTS_PER_CALL, RING_FEATURES, drain};
 use crate::span::{Chain, GuestSpan};
 
 /// The most random bytes given to one request; the rest of a longer buffer stays as it was and the
@@ -79,17 +79,22 @@ impl VirtioDevice for Rng {
             return Ok(Progress::Idle);
         }
         let Self { chain, faults } = self;
-        drain(queues, REQUEST_QUEUE, |memory, descriptors| {
-            if let Err(malformed) = chain.load(descriptors) {
-                faults.note(&malformed);
-                return 0;
-            }
-            let (_, mut target) = chain.spans(memory);
-            fill(&mut target).unwrap_or_else(|source| {
-                faults.note(&source);
-                0
-            })
-        })
+        drain(
+            queues,
+            REQUEST_QUEUE,
+            MAX_REQUESTS_PER_CALL,
+            |memory, descriptors| {
+                if let Err(malformed) = chain.load(descriptors) {
+                    faults.note(&malformed);
+                    return 0;
+                }
+                let (_, mut target) = chain.spans(memory);
+                fill(&mut target).unwrap_or_else(|source| {
+                    faults.note(&source);
+                    0
+                })
+            },
+        )
     }
 
     fn reset(&mut self) {}

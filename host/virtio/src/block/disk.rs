@@ -23,7 +23,7 @@ use super::request::{
 };
 use crate::device::{DeviceError, Event, Progress, Queues, VirtioDevice};
 use crate::faults::Faults;
-use crate::ring::{RING_FEATURES, drain};
+use crate::ring::{MAX_REQUESTS_PER_CALL, RING_FEATURES, drain};
 use crate::span::{Chain, GuestSpan, MAX_SEGMENTS};
 
 const REQUEST_QUEUE: u16 = 0;
@@ -254,9 +254,12 @@ impl<B: Backing> VirtioDevice for Disk<B> {
         if event != Event::Queue(REQUEST_QUEUE) {
             return Ok(Progress::Idle);
         }
-        drain(queues, REQUEST_QUEUE, |memory, descriptors| {
-            self.serve(memory, descriptors)
-        })
+        drain(
+            queues,
+            REQUEST_QUEUE,
+            MAX_REQUESTS_PER_CALL,
+            |memory, descriptors| self.serve(memory, descriptors),
+        )
     }
 
     fn reset(&mut self) {}
