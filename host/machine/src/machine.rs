@@ -17,7 +17,7 @@ use crate::dial::{self, CallError};
 use crate::engine::{Engine, EngineChoice};
 use crate::owner::{Owner, OwnerError};
 use crate::probe::{self, NoEngine, ProbePaths};
-use crate::spec::{HostPort, MachineSpec, VmExit};
+use crate::spec::{HostPort, MachineSpec, NetworkCommand, VmExit};
 
 /// How long a guest may take from its start to the agent's call. Our kernel needs 0.15 s; the rest
 /// is for a nested or heavily loaded host.
@@ -292,6 +292,15 @@ impl Machine {
         layers.end = end;
         layers.by_path.insert(file.to_owned(), range);
         Ok(range)
+    }
+
+    /// Changes the networks behind the machine's NIC, after all changes asked for before. Returns
+    /// when the change is on its way: connections made into the guest by now may overtake it.
+    ///
+    /// # Errors
+    /// [`OwnerError::Gone`] where the machine has ended.
+    pub async fn network(&self, command: NetworkCommand) -> Result<(), OwnerError> {
+        self.shared.owner.network(command).await
     }
 
     /// Resolves when the VM has ended, with the reason.
