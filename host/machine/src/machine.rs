@@ -294,10 +294,11 @@ impl Machine {
         Ok(range)
     }
 
-    /// Changes the machine's networks at its host end; done in order, never answered.
+    /// Changes the networks behind the machine's NIC, after all changes asked for before. Returns
+    /// when the change is on its way: connections made into the guest by now may overtake it.
     ///
     /// # Errors
-    /// [`OwnerError`] where the machine has ended.
+    /// [`OwnerError::Gone`] where the machine has ended.
     pub async fn network(&self, command: NetworkCommand) -> Result<(), OwnerError> {
         self.shared.owner.network(command).await
     }

@@ -57,7 +57,7 @@ pub enum OwnerCommand {
         /// The file.
         path: PathBuf,
     },
-    /// Change the machine's networks. Not answered.
+    /// Change the networks behind the guest's NIC. Not answered.
     Network(NetworkCommand),
 }
 

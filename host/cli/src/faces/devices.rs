@@ -17,10 +17,16 @@ use nix::sys::signal::Signal;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::Pid;
 
-use super::owner::{self, Devices};
+use super::owner::{self, DEVICES, Devices};
 
 /// Names of the devices' sockets, in the order of the devices.
-const SOCKET_NAMES: [&str; 4] = ["layers.sock", "data.sock", "vsock.sock", "rng.sock"];
+const SOCKET_NAMES: [&str; DEVICES] = [
+    "layers.sock",
+    "data.sock",
+    "vsock.sock",
+    "rng.sock",
+    "net.sock",
+];
 
 /// Runs the machine described on standard input until it or its user ends.
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -37,6 +43,7 @@ fn own(spec: &MachineSpec, input: std::io::BufReader<std::io::Stdin>) -> anyhow:
     let Devices {
         list,
         layers,
+        network,
         // To the end of this function: until the machine has gone.
         data_lock: _data_lock,
     } = owner::devices(spec)?;
@@ -54,7 +61,7 @@ fn own(spec: &MachineSpec, input: std::io::BufReader<std::io::Stdin>) -> anyhow:
             .add(device, listener)
             .context("failed to serve a device")?;
     }
-    let stop = owner::serve_user(input, layers)?;
+    let stop = owner::serve_user(input, layers, network)?;
     let mut linux = start_linux(spec, &served)?;
     let served = server.run(&stop);
     // Either Linux has ended, and this does nothing, or it must.

@@ -25,7 +25,7 @@ pub(crate) struct Told {
 fn subnet(plan: &AddressPlan) -> MachineSubnet {
     MachineSubnet {
         gateway: plan.gateway,
-        prefix: plan.subnet.prefix(),
+        prefix_length: plan.subnet.prefix(),
     }
 }
 
@@ -44,7 +44,7 @@ fn set_machine() -> NetworkCommand {
         vlan: MACHINE_VLAN,
         ipv4: Some(MachineSubnet {
             gateway: machine_gateway(),
-            prefix: machine_prefix(),
+            prefix_length: machine_prefix(),
         }),
         ipv6: None,
         internal: false,
