@@ -16,7 +16,7 @@ fn redis(program: &str, port: u16, arguments: &[&str]) -> Finished {
 fn start(home: &Home, settings: &[&str]) {
     let run = ["run", "-d", "--name", "redis", "-p", "0:6379", REDIS];
     let server = ["redis-server", "--protected-mode", "no"];
-    let _ = home.dhow(&[&run, &server, settings].concat()).succeed();
+    let _ = home.dhow(&[&run[..], &server, settings].concat()).succeed();
 }
 
 /// The port, once the server answers there.
