@@ -5,7 +5,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -18,6 +18,7 @@ use crate::id::{Id, random_bytes};
 use crate::image::ImageLibrary;
 use crate::machine::Supervisor;
 use crate::network::{Endpoint, Networks};
+use crate::notice::Notices;
 use crate::port::PortTable;
 use crate::time::Timestamp;
 
@@ -66,7 +67,7 @@ struct Inner {
     networks: Networks,
     /// Bumped whenever a container starts or ends.
     activity: watch::Sender<u64>,
-    notices: Mutex<Vec<String>>,
+    notices: Notices,
     instance: String,
 }
 
@@ -88,9 +89,9 @@ impl Engine {
             source,
         })?;
         let leftovers = options.home.join(MACHINE).join("removed");
-        let mut notices = Vec::new();
+        let notices = Notices::default();
         if lost > 0 {
-            notices.push(format!(
+            notices.add(format!(
                 "{lost} running container(s) ended when the daemon was killed; \
                  start them again with `dhow start`"
             ));
@@ -100,13 +101,18 @@ impl Engine {
             home: options.home,
             containers,
             images: options.images,
-            machine: Supervisor::new(options.boot, options.machine_idle, leftovers),
+            machine: Supervisor::new(
+                options.boot,
+                options.machine_idle,
+                leftovers,
+                notices.clone(),
+            ),
             events: EventBus::new(),
             execs: ExecTable::default(),
             ports: PortTable::default(),
             networks,
             activity: watch::channel(0).0,
-            notices: Mutex::new(notices),
+            notices,
             instance: instance.iter().map(|byte| format!("{byte:02x}")).collect(),
         })))
     }
@@ -129,16 +135,17 @@ impl Engine {
         &self.0.instance
     }
 
-    /// What the user should be told once: what was lost with the daemon before.
+    /// What the user should be told once: what was lost with the daemon before, or with a machine
+    /// that ended by itself.
     #[must_use]
     pub fn take_notices(&self) -> Vec<String> {
-        std::mem::take(&mut *self.locked_notices())
+        self.0.notices.take()
     }
 
-    /// What the user should be told, without taking it.
+    /// Whether there is something to tell.
     #[must_use]
-    pub fn notices(&self) -> Vec<String> {
-        self.locked_notices().clone()
+    pub fn has_notices(&self) -> bool {
+        !self.0.notices.is_empty()
     }
 
     /// All containers.
@@ -241,12 +248,5 @@ impl Engine {
                 .collect(),
             time: Timestamp::now(),
         });
-    }
-
-    fn locked_notices(&self) -> MutexGuard<'_, Vec<String>> {
-        self.0
-            .notices
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -26,6 +26,7 @@ pub mod log;
 pub mod machine;
 pub mod name;
 pub mod network;
+mod notice;
 pub mod oci;
 pub mod port;
 pub mod signal;

@@ -23,7 +23,9 @@ fn inside(home: &Home, container: &str, line: &str) -> Finished {
 /// What a template shows of a container.
 #[track_caller]
 fn shown(home: &Home, template: &str, container: &str) -> String {
-    let printed = home.docker(&["inspect", "-f", template, container]).succeed();
+    let printed = home
+        .docker(&["inspect", "-f", template, container])
+        .succeed();
     printed.text().trim().to_owned()
 }
 
@@ -46,13 +48,26 @@ fn host_server(word: &'static str) -> u16 {
 fn containers_of_a_network_find_each_other_by_name_and_alias() {
     let Some(home) = docker_home() else { return };
     let _ = home.docker(&["network", "create", "front"]).succeed();
-    stay(&home, &["--name", "web", "--network", "front", "--network-alias", "site"]);
+    stay(
+        &home,
+        &[
+            "--name",
+            "web",
+            "--network",
+            "front",
+            "--network-alias",
+            "site",
+        ],
+    );
     stay(&home, &["--name", "client", "--network", "front"]);
     let id = shown(&home, "{{.Id}}", "web");
 
     for name in ["web", "site", &id[..12]] {
         let pinged = inside(&home, "client", &format!("ping -c 1 -W 5 {name}"));
-        assert!(pinged.succeed().text().contains("1 packets received"), "{name}");
+        assert!(
+            pinged.succeed().text().contains("1 packets received"),
+            "{name}"
+        );
     }
 }
 
@@ -88,8 +103,15 @@ fn a_container_reaches_the_hosts_own_services() {
 #[test]
 fn a_refused_connection_is_refused() {
     let Some(home) = docker_home() else { return };
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    stay(&home, &["--name", "client", "--add-host", "me:host-gateway"]);
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    stay(
+        &home,
+        &["--name", "client", "--add-host", "me:host-gateway"],
+    );
 
     let refused = inside(&home, "client", &format!("nc -w 10 me {free} < /dev/null"));
 
@@ -101,11 +123,15 @@ fn a_refused_connection_is_refused() {
 fn an_internal_network_leads_nowhere() {
     let Some(home) = docker_home() else { return };
     let port = host_server("out");
-    let _ = home.docker(&["network", "create", "--internal", "vault"]).succeed();
+    let _ = home
+        .docker(&["network", "create", "--internal", "vault"])
+        .succeed();
     stay(&home, &["--name", "a", "--network", "vault"]);
     stay(&home, &["--name", "b", "--network", "vault"]);
     let template = "{{(index (index .IPAM.Config) 0).Gateway}}";
-    let printed = home.docker(&["network", "inspect", "-f", template, "vault"]).succeed();
+    let printed = home
+        .docker(&["network", "inspect", "-f", template, "vault"])
+        .succeed();
     let gateway = printed.text().trim().to_owned();
 
     let each_other = inside(&home, "a", "ping -c 1 -W 5 b");
@@ -120,10 +146,16 @@ fn an_internal_network_leads_nowhere() {
 #[test]
 fn a_link_tells_names_and_variables_as_docker_does() {
     let Some(home) = docker_home() else { return };
-    stay(&home, &["--name", "store", "--expose", "5432", "-e", "POSTGRES_DB=x"]);
+    stay(
+        &home,
+        &["--name", "store", "--expose", "5432", "-e", "POSTGRES_DB=x"],
+    );
     let address = shown(&home, "{{.NetworkSettings.IPAddress}}", "store");
-    let line = ["run", "--rm", "--name", "web", "--link", "store:db", BUSYBOX, "sh", "-c"];
-    let script = "env | grep ^DB_ | sort; grep db /etc/hosts; ping -c 1 -W 5 db >/dev/null && echo up";
+    let line = [
+        "run", "--rm", "--name", "web", "--link", "store:db", BUSYBOX, "sh", "-c",
+    ];
+    let script =
+        "env | grep ^DB_ | sort; grep db /etc/hosts; ping -c 1 -W 5 db >/dev/null && echo up";
 
     let printed = home.docker(&[&line[..], &[script]].concat()).succeed();
 
@@ -145,9 +177,13 @@ fn a_running_container_is_connected_and_disconnected() {
     stay(&home, &["--name", "client"]);
 
     let before = inside(&home, "client", "ip addr show eth1");
-    let _ = home.docker(&["network", "connect", "--alias", "me", "front", "client"]).succeed();
+    let _ = home
+        .docker(&["network", "connect", "--alias", "me", "front", "client"])
+        .succeed();
     let there = inside(&home, "web", "ping -c 1 -W 5 me");
-    let _ = home.docker(&["network", "disconnect", "front", "client"]).succeed();
+    let _ = home
+        .docker(&["network", "disconnect", "front", "client"])
+        .succeed();
     let after = inside(&home, "client", "ip addr show eth1");
 
     assert_ne!(before.code, 0, "{before:?}");
@@ -160,14 +196,26 @@ fn published_ports_work_on_every_kind_of_network() {
     let Some(home) = docker_home() else { return };
     let _ = home.docker(&["network", "create", "front"]).succeed();
     for network in ["bridge", "front", "none", "host"] {
-        let options = ["run", "-d", "--name", network, "--network", network, "-p", "0:8080"];
+        let options = [
+            "run",
+            "-d",
+            "--name",
+            network,
+            "--network",
+            network,
+            "-p",
+            "0:8080",
+        ];
         let server = [BUSYBOX, "httpd", "-f", "-p", "8080", "-h", "/etc"];
         let _ = home.docker(&[&options[..], &server].concat()).succeed();
 
         let port = host_port(&home, network, "8080");
         let answer = ask(port, b"GET /hostname HTTP/1.0\r\n\r\n");
 
-        assert!(answer.is_some_and(|answer| answer.contains("200 OK")), "{network}");
+        assert!(
+            answer.is_some_and(|answer| answer.contains("200 OK")),
+            "{network}"
+        );
         let _ = home.docker(&["rm", "-f", network]).succeed();
     }
 }
@@ -178,7 +226,15 @@ fn a_container_shares_anothers_network() {
     stay(&home, &["--name", "web", "--hostname", "web"]);
     let address = shown(&home, "{{.NetworkSettings.IPAddress}}", "web");
 
-    let line = ["run", "--rm", "--network", "container:web", BUSYBOX, "ip", "addr"];
+    let line = [
+        "run",
+        "--rm",
+        "--network",
+        "container:web",
+        BUSYBOX,
+        "ip",
+        "addr",
+    ];
     let printed = home.docker(&line).succeed();
 
     assert!(printed.text().contains(&address), "{printed:?}");
@@ -187,13 +243,30 @@ fn a_container_shares_anothers_network() {
 #[test]
 fn networks_are_there_again_after_the_machine() {
     let Some(home) = docker_home() else { return };
-    let _ = home.docker(&["network", "create", "--subnet", "10.89.7.0/24", "front"]).succeed();
-    stay(&home, &["--name", "web", "--network", "front", "--ip", "10.89.7.9"]);
+    let _ = home
+        .docker(&["network", "create", "--subnet", "10.89.7.0/24", "front"])
+        .succeed();
+    stay(
+        &home,
+        &["--name", "web", "--network", "front", "--ip", "10.89.7.9"],
+    );
     let _ = home.dhow(&["machine", "down"]).succeed();
 
     let _ = home.docker(&["start", "web"]).succeed();
 
-    let line = ["run", "--rm", "--network", "front", BUSYBOX, "ping", "-c", "1", "-W", "5", "web"];
+    let line = [
+        "run",
+        "--rm",
+        "--network",
+        "front",
+        BUSYBOX,
+        "ping",
+        "-c",
+        "1",
+        "-W",
+        "5",
+        "web",
+    ];
     let pinged = home.docker(&line).succeed();
     assert!(pinged.text().contains("10.89.7.9"), "{pinged:?}");
 }
@@ -202,16 +275,23 @@ fn networks_are_there_again_after_the_machine() {
 fn a_network_in_use_stays_and_an_unused_one_is_pruned() {
     let Some(home) = docker_home() else { return };
     let _ = home.docker(&["network", "create", "used"]).succeed();
-    let _ = home.docker(&["network", "create", "--label", "tier=web", "unused"]).succeed();
+    let _ = home
+        .docker(&["network", "create", "--label", "tier=web", "unused"])
+        .succeed();
     stay(&home, &["--name", "web", "--network", "used"]);
 
     let refused = home.docker(&["network", "rm", "used"]);
     let pruned = home.docker(&["network", "prune", "-f"]).succeed();
 
     assert_ne!(refused.code, 0);
-    assert!(refused.stderr.contains("has active endpoints"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("has active endpoints"),
+        "{refused:?}"
+    );
     assert_eq!(pruned.text(), "Deleted Networks:\nunused");
-    let listed = home.docker(&["network", "ls", "--format", "{{.Name}}"]).succeed();
+    let listed = home
+        .docker(&["network", "ls", "--format", "{{.Name}}"])
+        .succeed();
     assert_eq!(listed.text(), "bridge\nhost\nnone\nused");
 }
 
@@ -219,11 +299,21 @@ fn a_network_in_use_stays_and_an_unused_one_is_pruned() {
 fn events_tell_of_networks() {
     let Some(home) = docker_home() else { return };
     let _ = home.docker(&["network", "create", "front"]).succeed();
-    let _ = home.docker(&["run", "--rm", "--network", "front", BUSYBOX, "true"]).succeed();
+    let _ = home
+        .docker(&["run", "--rm", "--network", "front", BUSYBOX, "true"])
+        .succeed();
     let _ = home.docker(&["network", "rm", "front"]).succeed();
 
     let told = eventually("four events", || {
-        let line = ["events", "--since", "1h", "--until", "0s", "--filter", "type=network"];
+        let line = [
+            "events",
+            "--since",
+            "1h",
+            "--until",
+            "0s",
+            "--filter",
+            "type=network",
+        ];
         let format = ["--format", "{{.Action}}"];
         let printed = home.docker(&[&line[..], &format].concat()).succeed();
         (printed.text().lines().count() == 4).then(|| printed.text().to_owned())

@@ -24,13 +24,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::container::{HostConfig, Record};
+use crate::container::{HostConfig, Record, UlimitError};
 use crate::network::NetworkMode;
 
 pub use capabilities::CapabilityError;
 pub use limits::LimitError;
 pub use mounts::TmpfsError;
-pub use process::{ProcessOptions, UlimitError};
+pub use process::ProcessOptions;
 pub use security::{Security, SecurityOptionError};
 
 /// The version of the runtime spec written.
