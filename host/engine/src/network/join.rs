@@ -88,6 +88,8 @@ pub(crate) struct Joined {
     pub(crate) setup: NetworkSetup,
     /// What its files tell of it.
     pub(crate) surroundings: Surroundings,
+    /// The host name that it shares with another container.
+    pub(crate) hostname: Option<String>,
     /// Variables that its links give it.
     pub(crate) variables: Vec<String>,
 }
@@ -125,6 +127,7 @@ impl Engine {
             container: record.id.clone(),
             setup: NetworkSetup::Own(Vec::new()),
             surroundings: Surroundings::default(),
+            hostname: None,
             variables: Vec::new(),
         };
         match NetworkMode::parse(&record.host_config.network_mode) {
@@ -140,6 +143,7 @@ impl Engine {
                 }
                 joined.setup = NetworkSetup::Container(other.id().to_string());
                 joined.surroundings = self.surroundings(&other.record())?;
+                joined.hostname = Some(hostname(&other.record()).to_owned());
             }
             NetworkMode::Network(main) => {
                 let endpoints = self.take_places(record, &main)?;

@@ -407,6 +407,7 @@ impl Engine {
         networks: &mut Vec<EndpointConfig>,
         links: &[String],
     ) -> Result<(), CreateNetworkError> {
+        self.name_networks(host, networks);
         let mode = NetworkMode::parse(&host.network_mode);
         for text in links {
             let (name, alias) = crate::network::parse_link(text)
@@ -432,12 +433,6 @@ impl Engine {
             NetworkMode::Host => refuse_further(networks, HOST)?,
             NetworkMode::None => refuse_further(networks, NONE)?,
             NetworkMode::Network(name) => {
-                // Clients say "default" for the bridge here, too.
-                for config in networks.iter_mut() {
-                    if config.network == "default" {
-                        BRIDGE.clone_into(&mut config.network);
-                    }
-                }
                 if !networks.iter().any(|config| config.network == *name) {
                     networks.push(EndpointConfig::of(name));
                 }
@@ -450,6 +445,27 @@ impl Engine {
             return Err(CreateNetworkError::TooMany);
         }
         Ok(())
+    }
+
+    /// Puts names of networks in place of ids, and of the default one.
+    fn name_networks(&self, host: &mut HostConfig, networks: &mut [EndpointConfig]) {
+        let name = |text: &str| {
+            let text = if text == "default" { BRIDGE } else { text };
+            let found = self.networks().resolve(text);
+            found.map_or_else(
+                |_none| text.to_owned(),
+                |network| network.record.name.clone(),
+            )
+        };
+        for config in networks {
+            config.network = name(&config.network);
+        }
+        let mode = NetworkMode::parse(&host.network_mode);
+        if let NetworkMode::Network(text) = &mode
+            && mode.is_user_defined()
+        {
+            host.network_mode = name(text);
+        }
     }
 
     fn view(&self, network: &Network) -> NetworkView {

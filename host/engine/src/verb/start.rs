@@ -340,6 +340,9 @@ async fn kill_unreadable(lease: &Lease, container: &Container) {
 fn run_request(record: &Record, joined: &Joined) -> Result<RunContainer, StartError> {
     let mut record = record.clone();
     record.config.env = merge_environment(&joined.variables, &record.config.env);
+    if let Some(hostname) = &joined.hostname {
+        record.config.hostname.clone_from(hostname);
+    }
     let (record, config) = (&record, &record.config);
     let console_size = record
         .host_config
