@@ -34,7 +34,7 @@ pub use models::{
     ContainerConfigFacts, ContainerExit, ContainerFacts, ContainerHostFacts, ContainerStateFacts,
     ContainerSummary, CreatedContainer, Event, EventActor, ExecState, ExitError, HostAddress,
     ImageSummary, NetworkFacts, NetworkSummary, PortBinding, Progress, ProgressError, RemovedImage,
-    TopReply,
+    SummaryNetworks, TopReply,
 };
 pub use streamed::StreamedBody;
 pub use target::Target;

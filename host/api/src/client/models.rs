@@ -27,6 +27,15 @@ pub struct CreatedContainer {
     pub warnings: Vec<String>,
 }
 
+/// The networks of a container in a list.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct SummaryNetworks {
+    /// By name.
+    #[serde(deserialize_with = "or_default")]
+    pub networks: BTreeMap<String, serde_json::Value>,
+}
+
 /// One network of `networks`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -82,6 +91,9 @@ pub struct ContainerSummary {
     pub state: String,
     /// State in words, with its age.
     pub status: String,
+    /// The networks it is on.
+    #[serde(deserialize_with = "or_default")]
+    pub network_settings: SummaryNetworks,
     /// Bytes written in the container's own layer; only when asked for.
     pub size_rw: Option<i64>,
     /// Bytes of everything the container sees; only when asked for.
