@@ -36,6 +36,21 @@ pub(crate) fn answer(runtime: &Runtime, mut stream: VsockStream) -> Result<(), M
                 .pause(&container, frozen)
                 .map_err(|error| error.failure()),
         ),
+        Request::Processes { container } => match runtime.processes(&container) {
+            Ok(processes) => Reply::Processes(processes),
+            Err(error) => Reply::Failed(error.failure()),
+        },
+        Request::Usage { container } => match runtime.usage(&container) {
+            Ok(usage) => Reply::Usage(Box::new(usage)),
+            Err(error) => Reply::Failed(error.failure()),
+        },
+        Request::Update {
+            container,
+            resources_json,
+        } => match runtime.update(&container, &resources_json) {
+            Ok(warnings) => Reply::Updated { warnings },
+            Err(error) => Reply::Failed(error.failure()),
+        },
         Request::Remove { container } => {
             done(runtime.remove(&container).map_err(|error| error.failure()))
         }

@@ -11,6 +11,9 @@
 //! | [`Runtime::signal`] | `signal.rs` | sends a signal |
 //! | [`Runtime::resize`] | `resize.rs` | changes a terminal's size |
 //! | [`Runtime::pause`] | `pause.rs` | freezes and thaws |
+//! | [`Runtime::processes`] | `processes.rs` | lists its processes |
+//! | [`Runtime::usage`] | `usage.rs` | tells what it uses |
+//! | [`Runtime::update`] | `update.rs` | changes its limits |
 //! | [`Runtime::network_namespace`] | `network.rs` | lets the agent connect to its ports |
 //! | [`Runtime::finished`] | `finish.rs` | clears up after the first process has ended |
 //! | [`Runtime::remove`] | `remove.rs` | deletes what the data disk holds |
@@ -30,6 +33,7 @@ mod io;
 mod network;
 mod pause;
 mod plan;
+mod processes;
 mod reaper;
 mod remove;
 mod resize;
@@ -40,6 +44,8 @@ mod seccomp;
 mod shutdown;
 mod signal;
 mod spawn;
+mod update;
+mod usage;
 mod user;
 
 pub use crate::cgroup::{CgroupError, DeviceFilterError, LimitError};
@@ -55,6 +61,7 @@ pub use crate::plan::mounts::MountError;
 pub use crate::plan::namespaces::NamespaceError;
 pub use crate::plan::process::ProcessError;
 pub use crate::plan::system::SystemError;
+pub use crate::processes::ProcessesError;
 pub use crate::reaper::{Exit, ExitWatch};
 pub use crate::remove::RemoveError;
 pub use crate::resize::ResizeError;
@@ -65,6 +72,8 @@ pub use crate::seccomp::SeccompError;
 pub use crate::shutdown::ShutdownError;
 pub use crate::signal::SignalError;
 pub use crate::spawn::SpawnError;
+pub use crate::update::UpdateError;
+pub use crate::usage::UsageError;
 pub use crate::user::UserError;
 
 use dhow_protocol::{Failure, FailureKind};

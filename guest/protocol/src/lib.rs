@@ -14,11 +14,13 @@
 //! catches a mix of builds. Rule: a length read from a peer is checked against its named bound
 //! before anything is allocated.
 
+pub mod facts;
 pub mod frame;
 pub mod reply;
 pub mod request;
 pub mod stream;
 
+pub use facts::{BlockUsage, CpuUsage, InterfaceUsage, MemoryUsage, ProcessFacts, Usage};
 pub use reply::{ExitStatus, Failure, FailureKind, Reply, Welcome};
 pub use request::{
     Connect, ConsoleSize, ExecProcess, LayerRange, Request, Resize, RunContainer, Signal,
@@ -26,7 +28,7 @@ pub use request::{
 };
 
 /// Raised with every change to a message or to the framing.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// The vsock port on which the agent listens for the host's connections.
 pub const AGENT_PORT: u32 = 1024;

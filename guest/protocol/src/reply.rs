@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::facts::{ProcessFacts, Usage};
+
 /// The agent's answer to a [`Request`](crate::Request).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
@@ -14,6 +16,15 @@ pub enum Reply {
         /// Its process id as the machine sees it.
         pid: u32,
         /// What was asked for and could not be had, a line each, for the user.
+        warnings: Vec<String>,
+    },
+    /// The processes of a container.
+    Processes(Vec<ProcessFacts>),
+    /// What a container uses.
+    Usage(Box<Usage>),
+    /// Limits were changed.
+    Updated {
+        /// Those that were discarded, a line each, for the user.
         warnings: Vec<String>,
     },
     /// It did not work.

@@ -30,6 +30,25 @@ pub enum Request {
         /// Whether to freeze (true) or thaw (false).
         frozen: bool,
     },
+    /// Asks for the processes of a running container. Answered with
+    /// [`Reply::Processes`](crate::Reply::Processes).
+    Processes {
+        /// The container's id.
+        container: String,
+    },
+    /// Asks what a running container uses. Answered with [`Reply::Usage`](crate::Reply::Usage).
+    Usage {
+        /// The container's id.
+        container: String,
+    },
+    /// Changes limits of a running container. Answered with
+    /// [`Reply::Updated`](crate::Reply::Updated).
+    Update {
+        /// The container's id.
+        container: String,
+        /// OCI `linux.resources`; what is not in it stays.
+        resources_json: String,
+    },
     /// Deletes what the data disk holds of a container that is not running. Unknown ids are fine.
     Remove {
         /// The container's id.

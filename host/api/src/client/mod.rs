@@ -17,6 +17,7 @@ mod frames;
 mod hijack;
 mod images;
 mod models;
+mod stats;
 mod streamed;
 mod system;
 mod target;
@@ -34,14 +35,16 @@ pub use models::{
     ContainerSummary, CreatedContainer, Event, EventActor, ExecState, ExitError, HostAddress,
     ImageSummary, NetworkFacts, PortBinding, Progress, ProgressError, RemovedImage, TopReply,
 };
+pub use stats::ContainerStats;
 pub use streamed::StreamedBody;
 pub use target::Target;
 pub use upload::Upload;
 
 /// Models of requests, as Docker's own description of the API has them.
 pub mod request {
+    pub use super::containers::ContainerUpdateBody;
     pub use bollard_stubs::models::{
-        ContainerCreateBody, HostConfig, Mount, MountTmpfsOptions, MountType, PortBinding,
+        ContainerCreateBody, HealthConfig, HostConfig, Mount, MountTmpfsOptions, MountType, PortBinding,
         ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
     };
 }

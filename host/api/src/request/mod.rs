@@ -10,7 +10,7 @@ mod exec;
 use serde::{Deserialize, Deserializer};
 
 pub use container::{
-    ContainerCreateRequest, HostConfigRequest, LogConfigRequest, PortBindingRequest,
+    ContainerCreateRequest, ContainerUpdateRequest, HostConfigRequest, LogConfigRequest, PortBindingRequest,
     RestartPolicyRequest, UlimitRequest,
 };
 pub use exec::{ExecCreateRequest, ExecStartRequest};

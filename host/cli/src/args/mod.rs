@@ -72,6 +72,8 @@ pub(crate) enum Verb {
     Rm(lifecycle::RemoveArgs),
     /// Give a container another name
     Rename(lifecycle::RenameArgs),
+    /// Change the limits of containers
+    Update(Box<lifecycle::UpdateArgs>),
 
     /// List containers
     Ps(look::PsArgs),
@@ -81,6 +83,8 @@ pub(crate) enum Verb {
     Inspect(look::InspectArgs),
     /// Show the processes of a container
     Top(look::TopArgs),
+    /// Show what containers use
+    Stats(look::StatsArgs),
     /// Show where a container's ports are published
     Port(look::PortArgs),
     /// Show what happens, as it happens

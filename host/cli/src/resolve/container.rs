@@ -8,8 +8,8 @@ use dhow_api::client::request::{
     ContainerCreateBody, HostConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
 
-use super::{environment, labels, mounts, ports, size, ulimits};
-use crate::args::container::{ContainerArgs, LimitArgs};
+use super::{environment, health, labels, mounts, ports, size, ulimits};
+use crate::args::container::{ChangeableLimitArgs, ContainerArgs};
 
 /// Billionths of a processor, the API's unit for `--cpus`.
 const NANO: f64 = 1e9;
@@ -99,6 +99,7 @@ pub(crate) fn resolve(args: &ContainerArgs, streams: Streams) -> Result<Containe
         exposed_ports: Some(exposed),
         stop_signal: args.stop_signal.clone(),
         stop_timeout: args.stop_timeout,
+        healthcheck: health::resolve(&args.health)?,
         host_config: Some(host_config(args, published)?),
         ..ContainerCreateBody::default()
     })
@@ -120,7 +121,7 @@ fn host_config(args: &ContainerArgs, published: Vec<ports::Published>) -> Result
         dns_search: non_empty(&args.dns_search),
         group_add: non_empty(&args.group_add),
         init: args.init.then_some(true),
-        restart_policy: Some(restart_policy(args)?),
+        restart_policy: Some(restart_policy_of(args)?),
         mounts: Some(mounts.collect::<Result<Vec<_>>>()?),
         tmpfs: Some(mounts::parse_tmpfs(&args.tmpfs)?),
         readonly_rootfs: Some(args.read_only),
@@ -132,11 +133,18 @@ fn host_config(args: &ContainerArgs, published: Vec<ports::Published>) -> Result
         sysctls: Some(sysctls(&args.sysctl)?),
         ..HostConfig::default()
     };
-    limits(&args.limits, config)
+    let ulimits = args.limits.ulimit.iter();
+    let ulimits = ulimits.map(|text| ulimits::parse(text));
+    let config = HostConfig {
+        ulimits: Some(ulimits.collect::<Result<Vec<_>>>()?),
+        oom_score_adj: args.limits.oom_score_adj,
+        ..config
+    };
+    limits(&args.limits.changeable, config)
 }
 
-fn limits(args: &LimitArgs, config: HostConfig) -> Result<HostConfig> {
-    let ulimits = args.ulimit.iter().map(|text| ulimits::parse(text));
+/// Adds the limits that can be changed later.
+pub(crate) fn limits(args: &ChangeableLimitArgs, config: HostConfig) -> Result<HostConfig> {
     Ok(HostConfig {
         memory: args.memory.as_deref().map(size::parse).transpose()?,
         memory_swap: args
@@ -155,8 +163,6 @@ fn limits(args: &LimitArgs, config: HostConfig) -> Result<HostConfig> {
         cpu_period: args.cpu_period,
         cpuset_cpus: args.cpuset_cpus.clone(),
         pids_limit: args.pids_limit,
-        ulimits: Some(ulimits.collect::<Result<Vec<_>>>()?),
-        oom_score_adj: args.oom_score_adj,
         ..config
     })
 }
@@ -197,8 +203,16 @@ fn network(given: Option<&str>) -> Result<String> {
     }
 }
 
-fn restart_policy(args: &ContainerArgs) -> Result<RestartPolicy> {
-    let text = args.restart.as_deref().unwrap_or("no");
+fn restart_policy_of(args: &ContainerArgs) -> Result<RestartPolicy> {
+    let policy = restart_policy(args.restart.as_deref().unwrap_or("no"))?;
+    if args.rm && policy.name != Some(RestartPolicyNameEnum::NO) {
+        bail!("--restart and --rm exclude each other");
+    }
+    Ok(policy)
+}
+
+/// Reads `--restart`.
+pub(crate) fn restart_policy(text: &str) -> Result<RestartPolicy> {
     let (name, times) = text
         .split_once(':')
         .map_or((text, None), |(name, n)| (name, Some(n)));
@@ -211,9 +225,6 @@ fn restart_policy(args: &ContainerArgs) -> Result<RestartPolicy> {
     };
     if times.is_some() && policy != RestartPolicyNameEnum::ON_FAILURE {
         bail!("invalid restart policy \"{text}\": only on-failure counts");
-    }
-    if args.rm && policy != RestartPolicyNameEnum::NO {
-        bail!("--restart and --rm exclude each other");
     }
     let times = times.map(str::parse::<i64>).transpose();
     let times = times.with_context(|| format!("invalid restart policy \"{text}\""))?;

@@ -25,7 +25,9 @@ mod ps;
 mod rmi;
 mod run;
 mod start;
+mod stats;
 mod top;
+mod update;
 mod version;
 mod wait;
 
@@ -86,6 +88,8 @@ async fn client_verb(verb: Verb, context: &Context) -> Outcome {
         Verb::Ps(args) => ps::ps(context, args).await,
         Verb::Logs(args) => logs::logs(context, args).await,
         Verb::Inspect(args) => inspect::inspect(context, args).await,
+        Verb::Update(args) => update::update(context, *args).await,
+        Verb::Stats(args) => stats::stats(context, args).await,
         Verb::Top(args) => top::top(context, args).await,
         Verb::Port(args) => port::port(context, args).await,
         Verb::Events(args) => events::events(context, args).await,

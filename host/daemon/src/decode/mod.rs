@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
 
-pub(crate) use container::create_options;
+pub(crate) use container::{create_options, update_options};
 pub(crate) use exec::{console_size, exec_config};
 
 /// The largest JSON body read: far more than any client sends, and nothing to fill memory with.

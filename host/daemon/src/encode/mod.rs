@@ -6,9 +6,11 @@ mod event;
 mod host_config;
 mod image;
 mod ports;
+mod stats;
 mod summary;
 
 pub(crate) use container::container;
 pub(crate) use event::event;
 pub(crate) use image::{history, image, image_summary, removed};
+pub(crate) use stats::stats;
 pub(crate) use summary::summary;

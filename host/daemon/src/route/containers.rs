@@ -5,7 +5,9 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use dhow_api::models::{ContainerCreateResponse, ContainerInspectResponse, ContainerSummary};
+use dhow_api::models::{
+    ContainerCreateResponse, ContainerInspectResponse, ContainerSummary, ContainerUpdateResponse,
+};
 use dhow_engine::Engine;
 use dhow_engine::verb::list::ListOptions;
 use serde_json::{Value, json};
@@ -24,11 +26,9 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/containers/{name}/rename", post(rename))
         .route("/containers/{name}/resize", post(resize))
         .route("/containers/{name}", delete(remove))
-        .route("/containers/{name}/top", get(|| refused("top")))
-        .route("/containers/{name}/stats", get(|| refused("stats")))
         .route("/containers/{name}/changes", get(|| refused("diff")))
         .route("/containers/{name}/export", get(|| refused("export")))
-        .route("/containers/{name}/update", post(|| refused("update")))
+        .route("/containers/{name}/update", post(update))
         .route(
             "/containers/{name}/archive",
             get(|| refused("cp")).put(|| refused("cp")),
@@ -87,6 +87,18 @@ async fn rename(
 ) -> Result<StatusCode, Failure> {
     engine.rename(&name, parameters.text("name").unwrap_or_default())?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn update(
+    State(engine): State<Engine>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<ContainerUpdateResponse>, Failure> {
+    let options = decode::update_options(decode::json(body).await?)?;
+    let warnings = engine.update(&name, options).await?;
+    Ok(Json(ContainerUpdateResponse {
+        warnings: Some(warnings),
+    }))
 }
 
 async fn resize(

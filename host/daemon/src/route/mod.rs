@@ -7,6 +7,7 @@ mod exec;
 mod images;
 mod lifecycle;
 mod logs;
+mod look;
 mod machine;
 mod nothing;
 mod system;
@@ -49,6 +50,7 @@ pub fn router(engine: Engine, shutdown: CancellationToken) -> Router {
         .merge(lifecycle::routes())
         .merge(attach::routes())
         .merge(logs::routes())
+        .merge(look::routes())
         .merge(wait::routes())
         .merge(exec::routes())
         .merge(images::routes())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::blocking;
 use crate::class::{Classified, ErrorClass};
-use crate::container::{Container, LookupError, Record};
+use crate::container::{Container, Health, LookupError, Phase, Record};
 use crate::engine::Engine;
 use crate::filter::{FilterError, Filters};
 use crate::image::Image;
@@ -84,6 +84,8 @@ pub struct Listed {
     pub ports: BTreeMap<ContainerPort, Vec<SocketAddr>>,
     /// Its image, as references now name it: as typed, or the id once the reference went elsewhere.
     pub image: String,
+    /// How it is, where that is checked.
+    pub health: Option<Health>,
 }
 
 impl Engine {
@@ -104,7 +106,7 @@ impl Engine {
             .all()
             .iter()
             .map(|container| listed(container, &images))
-            .filter(|one| all || one.record.status.phase.is_running())
+            .filter(|one| all || is_shown(one.record.status.phase))
             .filter(|one| before.is_none_or(|time| one.record.created < time))
             .filter(|one| since.is_none_or(|time| one.record.created > time))
             .filter(|one| matches(one, filters, &images))
@@ -135,6 +137,11 @@ impl Engine {
             .map(|image| (image.id.clone(), image))
             .collect()
     }
+}
+
+/// As Docker: what is about to be started again counts as running.
+fn is_shown(phase: Phase) -> bool {
+    phase.is_running() || phase == Phase::Restarting
 }
 
 /// Asking for a state or an exit code asks for those that do not run, too.
@@ -179,6 +186,7 @@ fn listed(container: &Arc<Container>, images: &BTreeMap<String, Image>) -> Liste
         record,
         ports,
         image,
+        health: container.health(),
     }
 }
 
@@ -215,7 +223,7 @@ fn matches(one: &Listed, filters: &Filters, images: &BTreeMap<String, Image>) ->
             .parse()
             .is_ok_and(|port| record.config.exposed_ports.contains(&port)),
         "network" => network_matches(&record.host_config.network_mode, value),
-        "health" => value == "none",
+        "health" => one.health.as_ref().map_or("none", |health| health.status.name()) == value,
         "is-task" => value == "false",
         // Answered before.
         "before" | "since" => true,

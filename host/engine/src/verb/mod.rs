@@ -7,6 +7,7 @@ pub mod attach;
 pub mod create;
 pub mod events;
 pub mod exec;
+mod health;
 pub mod images;
 pub mod kill;
 pub mod list;
@@ -18,7 +19,10 @@ pub mod rename;
 pub mod resize;
 pub mod restart;
 pub mod start;
+pub mod stats;
 pub mod stop;
+pub mod top;
+pub mod update;
 pub mod wait;
 
 use std::future::Future;

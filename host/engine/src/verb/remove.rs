@@ -96,6 +96,7 @@ impl Engine {
                     phase: phase.name(),
                 });
             }
+            container.stopped_by_user();
             container.request_stop(true);
             self.kill_container(container).await?;
         }
