@@ -12,7 +12,9 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ),
     (
         "Look after them",
-        &["ps", "logs", "inspect", "top", "port", "events", "wait"],
+        &[
+            "ps", "logs", "inspect", "top", "stats", "port", "events", "wait", "update",
+        ],
     ),
     (
         "End them",
