@@ -197,7 +197,10 @@ mod tests {
 
         let cpu = cpu(stat, machine);
 
-        assert_eq!((cpu.total_us, cpu.user_us, cpu.throttled_periods), (30, 20, 2));
+        assert_eq!(
+            (cpu.total_us, cpu.user_us, cpu.throttled_periods),
+            (30, 20, 2)
+        );
         assert_eq!((cpu.machine_ns, cpu.cpus), (36 * NANOSECONDS_PER_TICK, 1));
     }
 
@@ -218,7 +221,10 @@ mod tests {
 
         assert_eq!(interfaces.len(), 1);
         assert_eq!(interfaces[0].received_dropped, 1);
-        assert_eq!((interfaces[0].sent_bytes, interfaces[0].sent_packets), (200, 3));
+        assert_eq!(
+            (interfaces[0].sent_bytes, interfaces[0].sent_packets),
+            (200, 3)
+        );
     }
 
     #[test]

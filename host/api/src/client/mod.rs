@@ -44,8 +44,8 @@ pub use upload::Upload;
 pub mod request {
     pub use super::containers::ContainerUpdateBody;
     pub use bollard_stubs::models::{
-        ContainerCreateBody, HealthConfig, HostConfig, Mount, MountTmpfsOptions, MountType, PortBinding,
-        ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+        ContainerCreateBody, HealthConfig, HostConfig, Mount, MountTmpfsOptions, MountType,
+        PortBinding, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
     };
 }
 

@@ -115,7 +115,11 @@ impl ContainerStats {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "two digits of it are shown")]
     pub fn cpu_percent(&self) -> f64 {
-        let used = self.cpu.usage.total.saturating_sub(self.cpu_before.usage.total) as f64;
+        let used = self
+            .cpu
+            .usage
+            .total
+            .saturating_sub(self.cpu_before.usage.total) as f64;
         let system = |stats: &CpuStats| stats.system_usage.unwrap_or_default();
         let passed = system(&self.cpu).saturating_sub(system(&self.cpu_before)) as f64;
         if passed == 0.0 {
@@ -204,7 +208,8 @@ mod tests {
 
     #[test]
     fn a_container_that_does_not_run_uses_nothing() {
-        let stats = sample(r#"{"memory_stats":{},"blkio_stats":{"io_service_bytes_recursive":null}}"#);
+        let stats =
+            sample(r#"{"memory_stats":{},"blkio_stats":{"io_service_bytes_recursive":null}}"#);
 
         assert_eq!((stats.memory_used(), stats.block_bytes()), (0, (0, 0)));
         assert!(stats.cpu_percent().abs() < 0.001);

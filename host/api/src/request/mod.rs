@@ -10,8 +10,8 @@ mod exec;
 use serde::{Deserialize, Deserializer};
 
 pub use container::{
-    ContainerCreateRequest, ContainerUpdateRequest, HostConfigRequest, LogConfigRequest, PortBindingRequest,
-    RestartPolicyRequest, UlimitRequest,
+    ContainerCreateRequest, ContainerUpdateRequest, HostConfigRequest, LogConfigRequest,
+    PortBindingRequest, RestartPolicyRequest, UlimitRequest,
 };
 pub use exec::{ExecCreateRequest, ExecStartRequest};
 

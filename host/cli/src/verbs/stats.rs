@@ -58,7 +58,10 @@ pub(crate) async fn stats(context: &Context, args: StatsArgs) -> Outcome {
         let mut asked = Vec::new();
         for name in names {
             let client = Arc::clone(&client);
-            asked.push((name.clone(), tokio::spawn(async move { client.stats_once(&name).await })));
+            asked.push((
+                name.clone(),
+                tokio::spawn(async move { client.stats_once(&name).await }),
+            ));
         }
         for (name, answer) in asked {
             rows.push(row(&name, &answer.await??, full_ids));
@@ -75,7 +78,10 @@ async fn all(client: &Client, stopped_too: bool) -> Result<Vec<String>, Failure>
         ..ListOptions::default()
     };
     let containers = client.list_containers(&options).await?;
-    Ok(containers.into_iter().map(|container| container.id).collect())
+    Ok(containers
+        .into_iter()
+        .map(|container| container.id)
+        .collect())
 }
 
 /// Shows a table again and again, until every container is gone or the user has seen enough.
@@ -157,7 +163,10 @@ fn row(asked: &str, stats: &ContainerStats, full_ids: bool) -> Map<String, Value
         ("MemPerc", known(format!("{:.2}%", percent(used, limit)))),
         ("NetIO", pair(decimal(received), decimal(sent))),
         ("BlockIO", pair(decimal(read), decimal(written))),
-        ("PIDs", known(stats.pids.current.unwrap_or_default().to_string())),
+        (
+            "PIDs",
+            known(stats.pids.current.unwrap_or_default().to_string()),
+        ),
     ];
     fields
         .into_iter()

@@ -11,7 +11,10 @@ use crate::resolve::container;
 
 /// `dhow update`.
 pub(crate) async fn update(context: &Context, args: UpdateArgs) -> Outcome {
-    let limits = container::limits(&args.limits, dhow_api::client::request::HostConfig::default())?;
+    let limits = container::limits(
+        &args.limits,
+        dhow_api::client::request::HostConfig::default(),
+    )?;
     let restart_policy = args
         .restart
         .as_deref()
@@ -30,8 +33,10 @@ pub(crate) async fn update(context: &Context, args: UpdateArgs) -> Outcome {
         restart_policy,
     };
     if body == ContainerUpdateBody::default() {
-        return Err(Failure::new("you must provide one or more flags when using this command")
-            .hint("`dhow update --help` shows what can be changed"));
+        return Err(
+            Failure::new("you must provide one or more flags when using this command")
+                .hint("`dhow update --help` shows what can be changed"),
+        );
     }
     let client = context.client().await?;
     for_each(&args.containers, async |name| {

@@ -140,11 +140,14 @@ fn resources(request: &mut HostConfigRequest) -> Resources {
 }
 
 fn healthcheck(check: Option<serde_json::Value>) -> Result<Option<HealthCheck>, Failure> {
-    let check: Option<Option<HealthCheck>> = check.map(serde_json::from_value).transpose().map_err(
-        |error| Failure::invalid(format!("invalid health check: {error}")),
-    )?;
+    let check: Option<Option<HealthCheck>> = check
+        .map(serde_json::from_value)
+        .transpose()
+        .map_err(|error| Failure::invalid(format!("invalid health check: {error}")))?;
     // Clients that always send the object mean nothing by an empty one.
-    Ok(check.flatten().filter(|check| *check != HealthCheck::default()))
+    Ok(check
+        .flatten()
+        .filter(|check| *check != HealthCheck::default()))
 }
 
 fn restart_policy(request: Option<RestartPolicyRequest>) -> Result<RestartPolicy, Failure> {
@@ -171,7 +174,9 @@ pub(crate) fn update_options(request: ContainerUpdateRequest) -> Result<UpdateOp
         cpuset_cpus: request.cpuset_cpus,
         cpuset_mems: request.cpuset_mems,
         pids_limit: request.pids_limit,
-        restart_policy: policy.map(|policy| restart_policy(Some(policy))).transpose()?,
+        restart_policy: policy
+            .map(|policy| restart_policy(Some(policy)))
+            .transpose()?,
     })
 }
 
@@ -260,13 +265,18 @@ mod tests {
 
     #[test]
     fn a_restart_policy_is_read() {
-        let sent = r#"{"HostConfig":{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":2}}}"#;
+        let sent =
+            r#"{"HostConfig":{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":2}}}"#;
         let wrong = r#"{"HostConfig":{"RestartPolicy":{"Name":"often"}}}"#;
 
         let policy = decoded(sent).unwrap().host_config.restart_policy;
 
         assert_eq!(policy, RestartPolicy::OnFailure { times: 2 });
-        assert!(decoded(wrong).unwrap_err().contains("unknown policy 'often'"));
+        assert!(
+            decoded(wrong)
+                .unwrap_err()
+                .contains("unknown policy 'often'")
+        );
     }
 
     #[test]

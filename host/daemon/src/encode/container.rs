@@ -8,9 +8,7 @@ use dhow_api::models::{
     HealthcheckResult, NetworkSettings,
 };
 use dhow_engine::Engine;
-use dhow_engine::container::{
-    self, Container, Health, HealthStatus, Phase, Record, Status,
-};
+use dhow_engine::container::{self, Container, Health, HealthStatus, Phase, Record, Status};
 use dhow_engine::time::or_never;
 
 use super::{host_config, ports};

@@ -2,9 +2,7 @@
 
 use dhow_engine::Timestamp;
 use dhow_engine::container::Container;
-use dhow_engine::verb::stats::{
-    BlockUsage, CpuUsage, InterfaceUsage, MemoryUsage, Sample, Usage,
-};
+use dhow_engine::verb::stats::{BlockUsage, CpuUsage, InterfaceUsage, MemoryUsage, Sample, Usage};
 use serde_json::{Map, Value, json};
 
 /// Docker's time where there is none.

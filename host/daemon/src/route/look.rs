@@ -47,7 +47,10 @@ async fn stats(
     if parameters.text("stream").is_none() || parameters.flag("stream") {
         let lines = stream::unfold((samples, None), |(mut samples, before)| async move {
             let (line, now) = line(&mut samples, before).await?;
-            Some((Ok::<_, std::convert::Infallible>(line), (samples, Some(now))))
+            Some((
+                Ok::<_, std::convert::Infallible>(line),
+                (samples, Some(now)),
+            ))
         });
         return Ok((json, Body::from_stream(lines)).into_response());
     }

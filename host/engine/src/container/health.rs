@@ -47,7 +47,10 @@ pub struct HealthCheck {
     pub retries: i64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
 fn is_zero(value: &i64) -> bool {
     *value == 0
 }

@@ -95,9 +95,7 @@ impl RestartPolicy {
         match self {
             Self::No => false,
             Self::Always | Self::UnlessStopped => true,
-            Self::OnFailure { times } => {
-                exit_code != 0 && (times == 0 || restarts_before < times)
-            }
+            Self::OnFailure { times } => exit_code != 0 && (times == 0 || restarts_before < times),
         }
     }
 
@@ -177,6 +175,9 @@ mod tests {
         assert_eq!(backoff.next(short), FIRST_PAUSE);
         assert_eq!(backoff.next(short), FIRST_PAUSE * 2);
         assert_eq!(backoff.next(GOOD_RUN), FIRST_PAUSE);
-        assert_eq!((0..20).map(|_| backoff.next(short)).last(), Some(LONGEST_PAUSE));
+        assert_eq!(
+            (0..20).map(|_| backoff.next(short)).last(),
+            Some(LONGEST_PAUSE)
+        );
     }
 }

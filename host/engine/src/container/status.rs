@@ -306,7 +306,10 @@ mod tests {
         assert_eq!((restarting.phase, restarting.exits), (Phase::Restarting, 0));
         let given_up = restarting.after(Change::GiveUp).unwrap();
         assert_eq!((given_up.phase, given_up.exits), (Phase::Exited, 1));
-        assert_eq!(restarting.after(Change::Start).unwrap().phase, Phase::Starting);
+        assert_eq!(
+            restarting.after(Change::Start).unwrap().phase,
+            Phase::Starting
+        );
     }
 
     #[test]

@@ -65,7 +65,12 @@ impl Engine {
     }
 
     /// Sends a signal to a further process; one that has just ended needs none.
-    pub(super) async fn signal_exec(&self, container: &Container, exec: &str, signal: SignalNumber) {
+    pub(super) async fn signal_exec(
+        &self,
+        container: &Container,
+        exec: &str,
+        signal: SignalNumber,
+    ) {
         let Some(lease) = self.machine().running() else {
             return;
         };

@@ -223,7 +223,12 @@ fn matches(one: &Listed, filters: &Filters, images: &BTreeMap<String, Image>) ->
             .parse()
             .is_ok_and(|port| record.config.exposed_ports.contains(&port)),
         "network" => network_matches(&record.host_config.network_mode, value),
-        "health" => one.health.as_ref().map_or("none", |health| health.status.name()) == value,
+        "health" => {
+            one.health
+                .as_ref()
+                .map_or("none", |health| health.status.name())
+                == value
+        }
         "is-task" => value == "false",
         // Answered before.
         "before" | "since" => true,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dhow_protocol::{Reply, Request};
 pub use dhow_protocol::{BlockUsage, CpuUsage, InterfaceUsage, MemoryUsage, Usage};
+use dhow_protocol::{Reply, Request};
 use tokio::time::Instant;
 
 use crate::class::{Classified, ErrorClass};

@@ -108,7 +108,9 @@ pub enum TopError {
     #[error("Container {0} is restarting, wait until the container is running")]
     Restarting(String),
     /// Only some of what `ps` can do is here.
-    #[error("ps option \"{0}\" is not supported by dhow yet: there are -ef, aux and -o with columns")]
+    #[error(
+        "ps option \"{0}\" is not supported by dhow yet: there are -ef, aux and -o with columns"
+    )]
     Option(String),
     /// A column that is not here.
     #[error("ps column \"{0}\" is not supported by dhow yet")]
@@ -201,7 +203,9 @@ fn columns(arguments: &str) -> Result<Vec<(Column, String)>, TopError> {
 
 /// One word of a list of columns, which may bring its title: `pid=Number`.
 fn column(word: &str) -> Result<(Column, String), TopError> {
-    let (name, title) = word.split_once('=').map_or((word, None), |(name, title)| (name, Some(title)));
+    let (name, title) = word
+        .split_once('=')
+        .map_or((word, None), |(name, title)| (name, Some(title)));
     let known = WORDS.iter().find(|(known, _, _)| *known == name);
     let (_, column, usual) = known.ok_or_else(|| TopError::Column(name.to_owned()))?;
     Ok((*column, title.unwrap_or(usual).to_owned()))
@@ -226,7 +230,9 @@ fn usual_title(column: Column) -> &'static str {
 
 fn table(columns: &[(Column, String)], processes: &[ProcessFacts], now_ms: u64) -> ProcessTable {
     let row = |process: &ProcessFacts| {
-        let cells = columns.iter().map(|(column, _)| cell(*column, process, now_ms));
+        let cells = columns
+            .iter()
+            .map(|(column, _)| cell(*column, process, now_ms));
         cells.collect()
     };
     ProcessTable {
@@ -244,7 +250,9 @@ fn cell(column: Column, process: &ProcessFacts, now_ms: u64) -> String {
         Column::Parent => process.parent.to_string(),
         Column::CpuShare => {
             let lived = now_ms.saturating_sub(process.started_unix_ms).max(1);
-            (process.cpu_ms.saturating_mul(100) / lived).min(99).to_string()
+            (process.cpu_ms.saturating_mul(100) / lived)
+                .min(99)
+                .to_string()
         }
         Column::Started => started(process.started_unix_ms, now_ms),
         Column::Terminal => process
@@ -321,7 +329,16 @@ mod tests {
         );
         assert_eq!(
             table.rows[0],
-            ["root", "42", "1", "1", "14:00", "?", "00:01:01", "/bin/sleep 1000"]
+            [
+                "root",
+                "42",
+                "1",
+                "1",
+                "14:00",
+                "?",
+                "00:01:01",
+                "/bin/sleep 1000"
+            ]
         );
     }
 

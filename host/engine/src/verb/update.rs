@@ -43,7 +43,9 @@ pub enum UpdateError {
     #[error(transparent)]
     Lookup(#[from] LookupError),
     /// It is being removed.
-    #[error("Cannot update container {0}: Container is marked for removal and cannot be \"update\".")]
+    #[error(
+        "Cannot update container {0}: Container is marked for removal and cannot be \"update\"."
+    )]
     BeingRemoved(String),
     /// It cannot be both.
     #[error("Restart policy cannot be updated because AutoRemove is enabled for the container")]
@@ -120,7 +122,9 @@ impl Engine {
         if matches!(record.status.phase, Phase::Removing | Phase::Removed) {
             return Err(UpdateError::BeingRemoved(reference.to_owned()));
         }
-        let restarts = options.restart_policy.is_some_and(|policy| policy != RestartPolicy::No);
+        let restarts = options
+            .restart_policy
+            .is_some_and(|policy| policy != RestartPolicy::No);
         if restarts && record.host_config.auto_remove {
             return Err(UpdateError::RemovedAndRestarted);
         }
