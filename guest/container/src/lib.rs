@@ -14,6 +14,7 @@
 //! | [`Runtime::processes`] | `processes.rs` | lists its processes |
 //! | [`Runtime::usage`] | `usage.rs` | tells what it uses |
 //! | [`Runtime::update`] | `update.rs` | changes its limits |
+//! | [`Runtime::files`] | `files/` | reads and writes its files, as archives |
 //! | [`Runtime::network_namespace`] | `network.rs` | lets the agent connect to its ports |
 //! | [`Runtime::finished`] | `finish.rs` | clears up after the first process has ended |
 //! | [`Runtime::remove`] | `remove.rs` | deletes what the data disk holds |
@@ -27,6 +28,7 @@
 mod cgroup;
 mod container;
 mod exec;
+mod files;
 mod finish;
 mod init;
 mod io;
@@ -51,6 +53,7 @@ mod user;
 pub use crate::cgroup::{CgroupError, DeviceFilterError, LimitError};
 pub use crate::container::LookupError;
 pub use crate::exec::ExecError;
+pub use crate::files::{ChangeKind, Files, FilesError, UnpackOptions};
 pub use crate::finish::{FinishError, Finished};
 pub use crate::init::init_if_requested;
 pub use crate::io::{IoError, ProcessIo};

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{ProcessFacts, Usage};
+use crate::files::PathStat;
 
 /// The agent's answer to a [`Request`](crate::Request).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,10 @@ pub enum Reply {
         /// Those that were discarded, a line each, for the user.
         warnings: Vec<String>,
     },
+    /// What is at a path.
+    PathStat(PathStat),
+    /// An archive follows, of what is at a path where one was asked for.
+    Packed(Option<PathStat>),
     /// It did not work.
     Failed(Failure),
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::files::{ContainerFiles, Pack, Unpack};
+
 /// The first message on a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
@@ -49,6 +51,23 @@ pub enum Request {
         /// OCI `linux.resources`; what is not in it stays.
         resources_json: String,
     },
+    /// Asks what is at a path of a container. Answered with
+    /// [`Reply::PathStat`](crate::Reply::PathStat).
+    StatPath {
+        /// Of which container.
+        files: ContainerFiles,
+        /// The path, from the container's root.
+        path: String,
+    },
+    /// Asks for an archive of a container's files.
+    Pack {
+        /// Of which container.
+        files: ContainerFiles,
+        /// Which files.
+        what: Pack,
+    },
+    /// Has an archive unpacked in a container.
+    Unpack(Unpack),
     /// Deletes what the data disk holds of a container that is not running. Unknown ids are fine.
     Remove {
         /// The container's id.

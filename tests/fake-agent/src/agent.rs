@@ -91,7 +91,11 @@ impl Agent {
                 let warnings = Vec::new();
                 answer(&mut connection, &Reply::Updated { warnings }).await
             }
-            Request::Processes { .. } | Request::Usage { .. } => {
+            Request::Processes { .. }
+            | Request::Usage { .. }
+            | Request::StatPath { .. }
+            | Request::Pack { .. }
+            | Request::Unpack(_) => {
                 let reply = failed(FailureKind::Internal, "not among the tests' things");
                 answer(&mut connection, &reply).await
             }

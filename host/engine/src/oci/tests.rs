@@ -19,6 +19,7 @@ fn record(config: ContainerConfig, host_config: HostConfig) -> Record {
         host_config,
         status: Status::default(),
         restart_count: 0,
+        stopped_by_user: false,
     }
 }
 
