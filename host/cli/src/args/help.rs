@@ -5,7 +5,7 @@ use clap::{ArgAction, Command, CommandFactory};
 use super::Cli;
 
 /// Groups of the first page, by the verbs' names.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     (
         "Run containers",
         &["run", "exec", "create", "start", "attach"],
@@ -22,6 +22,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "stop", "restart", "kill", "pause", "unpause", "rm", "rename",
         ],
     ),
+    ("Their files", &["cp", "diff", "export"]),
     ("Images", &["images", "load", "import", "tag", "rmi"]),
     (
         "dhow itself",

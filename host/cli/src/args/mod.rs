@@ -4,6 +4,7 @@
 //! help are ours. What a flag means is in `resolve`.
 
 pub(crate) mod container;
+pub(crate) mod files;
 pub(crate) mod help;
 pub(crate) mod image;
 pub(crate) mod lifecycle;
@@ -72,6 +73,12 @@ pub(crate) enum Verb {
     Rm(lifecycle::RemoveArgs),
     /// Give a container another name
     Rename(lifecycle::RenameArgs),
+    /// Copy files into a container or out of one
+    Cp(files::CopyArgs),
+    /// Show what a container has changed in its files
+    Diff(files::DiffArgs),
+    /// Write all files of a container as an archive
+    Export(files::ExportArgs),
     /// Change the limits of containers
     Update(Box<lifecycle::UpdateArgs>),
 

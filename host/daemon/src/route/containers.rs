@@ -26,13 +26,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/containers/{name}/rename", post(rename))
         .route("/containers/{name}/resize", post(resize))
         .route("/containers/{name}", delete(remove))
-        .route("/containers/{name}/changes", get(|| refused("diff")))
-        .route("/containers/{name}/export", get(|| refused("export")))
         .route("/containers/{name}/update", post(update))
-        .route(
-            "/containers/{name}/archive",
-            get(|| refused("cp")).put(|| refused("cp")),
-        )
         .route("/commit", post(|| refused("commit")))
 }
 

@@ -4,6 +4,7 @@ mod attach;
 mod containers;
 mod events;
 mod exec;
+mod files;
 mod images;
 mod lifecycle;
 mod logs;
@@ -53,6 +54,7 @@ pub fn router(engine: Engine, shutdown: CancellationToken) -> Router {
         .merge(look::routes())
         .merge(wait::routes())
         .merge(exec::routes())
+        .merge(files::routes())
         .merge(images::routes())
         .merge(machine::routes())
         .merge(nothing::routes())

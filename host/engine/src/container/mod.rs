@@ -182,6 +182,14 @@ impl Container {
         record.stopped_by_user = false;
     }
 
+    /// Notes that the data disk may hold files of it.
+    pub(crate) fn note_files(&self) {
+        let is_new = !std::mem::replace(&mut self.locked_record().has_files, true);
+        if is_new {
+            self.save_or_warn();
+        }
+    }
+
     /// Counts a restart by its policy.
     pub(crate) fn count_restart(&self) {
         self.locked_record().restart_count += 1;

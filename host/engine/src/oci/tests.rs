@@ -20,6 +20,7 @@ fn record(config: ContainerConfig, host_config: HostConfig) -> Record {
         status: Status::default(),
         restart_count: 0,
         stopped_by_user: false,
+        has_files: false,
     }
 }
 

@@ -127,6 +127,7 @@ impl Engine {
             status: Status::default(),
             restart_count: 0,
             stopped_by_user: false,
+            has_files: false,
         };
         // What would fail the start fails here, where the user typed it.
         oci::config(&record)?;

@@ -7,6 +7,7 @@ pub mod attach;
 pub mod create;
 pub mod events;
 pub mod exec;
+pub mod files;
 mod health;
 pub mod images;
 pub mod kill;

@@ -1,0 +1,44 @@
+//! Verbs for a container's files.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// `dhow diff`.
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// Name or id
+    pub(crate) container: String,
+}
+
+/// `dhow export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Write it to a file
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Name or id
+    pub(crate) container: String,
+}
+
+/// `dhow cp`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    dhow cp web:/etc/nginx .          a folder out of a container\n  \
+    dhow cp index.html web:/srv/      a file into one\n  \
+    dhow cp web:/var/log - | tar -t   an archive of it")]
+pub(crate) struct CopyArgs {
+    /// Give files to the container's user
+    #[arg(short, long)]
+    pub(crate) archive: bool,
+    /// Copy what a link leads to, where the source is one
+    #[arg(short = 'L', long)]
+    pub(crate) follow_link: bool,
+    /// Say nothing
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// What to copy: PATH, CONTAINER:PATH, or - for an archive from standard input
+    pub(crate) source: String,
+    /// Where to: PATH, CONTAINER:PATH, or - for an archive to standard output
+    pub(crate) destination: String,
+}
