@@ -253,11 +253,7 @@ fn what_is_not_there_is_refused_by_name() {
         .succeed();
 
     for (line, name) in [
-        (&["commit", "one", "other"][..], "commit"),
-        (&["diff", "one"], "diff"),
-        (&["cp", "one:/etc/passwd", "-"], "cp"),
-        (&["export", "one"], "export"),
-        (&["save", BUSYBOX], "save"),
+        (&["save", BUSYBOX][..], "save"),
         (&["network", "create", "other"], "network"),
         (&["volume", "create", "other"], "volume"),
         (

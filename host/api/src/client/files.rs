@@ -24,6 +24,21 @@ pub struct FileChange {
     pub kind: u8,
 }
 
+/// What to make of a container.
+#[derive(Debug, Clone, Default)]
+pub struct CommitOptions {
+    /// `name[:tag]`, or empty.
+    pub reference: String,
+    /// Who makes it.
+    pub author: String,
+    /// A comment for the history.
+    pub message: String,
+    /// Dockerfile instructions.
+    pub changes: Vec<String>,
+    /// Whether the container is frozen meanwhile.
+    pub pause: bool,
+}
+
 impl Client {
     /// An archive of what is at a path, under the path's last name.
     ///
@@ -104,5 +119,33 @@ impl Client {
         let target = Target::of(&["containers", id, "changes"]);
         let List(changes) = self.fetch(Method::GET, &target).await?;
         Ok(changes)
+    }
+
+    /// Makes an image of a container; returns its id.
+    ///
+    /// # Errors
+    /// 404 when there is no such container, 400 when a change is refused.
+    pub async fn commit_container(
+        &self,
+        id: &str,
+        options: &CommitOptions,
+    ) -> Result<String, ClientError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Made {
+            id: String,
+        }
+        let non_empty = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
+        let mut target = Target::of(&["commit"])
+            .query("container", id)
+            .maybe("repo", non_empty(&options.reference).as_deref())
+            .maybe("author", non_empty(&options.author).as_deref())
+            .maybe("comment", non_empty(&options.message).as_deref())
+            .query("pause", if options.pause { "1" } else { "0" });
+        for change in &options.changes {
+            target = target.query("changes", change);
+        }
+        let Made { id } = self.fetch(Method::POST, &target).await?;
+        Ok(id)
     }
 }

@@ -28,7 +28,7 @@ pub use connection::Client;
 pub use containers::{AttachOptions, ListOptions, LogOptions, PendingExit, WaitCondition};
 pub use error::ClientError;
 pub use exec::ExecOptions;
-pub use files::FileChange;
+pub use files::{CommitOptions, FileChange};
 pub use frames::{Channel, FrameDecoder, FrameError};
 pub use hijack::{Hijacked, HijackedReader};
 pub use images::ImportOptions;

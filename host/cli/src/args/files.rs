@@ -42,3 +42,25 @@ pub(crate) struct CopyArgs {
     /// Where to: PATH, CONTAINER:PATH, or - for an archive to standard output
     pub(crate) destination: String,
 }
+
+/// `dhow commit`.
+#[derive(Debug, Args)]
+pub(crate) struct CommitArgs {
+    /// Who makes it
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) author: Option<String>,
+    /// Change the image's configuration by a Dockerfile instruction
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    pub(crate) change: Vec<String>,
+    /// A comment for the history
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    /// Freeze the container meanwhile: true or false
+    #[arg(short, long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(crate) pause: bool,
+    /// Name or id
+    pub(crate) container: String,
+    /// The image's name
+    #[arg(value_name = "NAME[:TAG]")]
+    pub(crate) reference: Option<String>,
+}

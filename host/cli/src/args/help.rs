@@ -22,7 +22,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "stop", "restart", "kill", "pause", "unpause", "rm", "rename",
         ],
     ),
-    ("Their files", &["cp", "diff", "export"]),
+    ("Their files", &["cp", "diff", "export", "commit"]),
     ("Images", &["images", "load", "import", "tag", "rmi"]),
     (
         "dhow itself",

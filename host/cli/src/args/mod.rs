@@ -77,6 +77,8 @@ pub(crate) enum Verb {
     Cp(files::CopyArgs),
     /// Show what a container has changed in its files
     Diff(files::DiffArgs),
+    /// Make an image of a container
+    Commit(files::CommitArgs),
     /// Write all files of a container as an archive
     Export(files::ExportArgs),
     /// Change the limits of containers

@@ -1,12 +1,13 @@
-//! `dhow diff` and `dhow export`.
+//! `dhow diff`, `dhow export` and `dhow commit`.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::Context as _;
+use dhow_api::client::CommitOptions;
 
-use crate::args::files::{DiffArgs, ExportArgs};
+use crate::args::files::{CommitArgs, DiffArgs, ExportArgs};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output;
@@ -42,6 +43,21 @@ pub(crate) async fn export(context: &Context, args: ExportArgs) -> Outcome {
         file.write(&piece)?;
     }
     file.finish()?;
+    Ok(0)
+}
+
+/// `dhow commit`.
+pub(crate) async fn commit(context: &Context, args: CommitArgs) -> Outcome {
+    let client = context.client().await?;
+    let options = CommitOptions {
+        reference: args.reference.unwrap_or_default(),
+        author: args.author.unwrap_or_default(),
+        message: args.message.unwrap_or_default(),
+        changes: args.change,
+        pause: args.pause,
+    };
+    let id = client.commit_container(&args.container, &options).await?;
+    output::line(&id)?;
     Ok(0)
 }
 

@@ -92,6 +92,7 @@ async fn client_verb(verb: Verb, context: &Context) -> Outcome {
         Verb::Inspect(args) => inspect::inspect(context, args).await,
         Verb::Cp(args) => cp::cp(context, args).await,
         Verb::Diff(args) => files::diff(context, args).await,
+        Verb::Commit(args) => files::commit(context, args).await,
         Verb::Export(args) => files::export(context, args).await,
         Verb::Update(args) => update::update(context, *args).await,
         Verb::Stats(args) => stats::stats(context, args).await,

@@ -9,6 +9,7 @@ use dhow_api::models::{
     ContainerCreateResponse, ContainerInspectResponse, ContainerSummary, ContainerUpdateResponse,
 };
 use dhow_engine::Engine;
+use dhow_engine::verb::commit::CommitRequest;
 use dhow_engine::verb::list::ListOptions;
 use serde_json::{Value, json};
 
@@ -27,11 +28,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/containers/{name}/resize", post(resize))
         .route("/containers/{name}", delete(remove))
         .route("/containers/{name}/update", post(update))
-        .route("/commit", post(|| refused("commit")))
-}
-
-async fn refused(what: &'static str) -> Failure {
-    Failure::unsupported(what)
+        .route("/commit", post(commit))
 }
 
 async fn create(
@@ -127,4 +124,28 @@ async fn prune(
     Ok(Json(
         json!({"ContainersDeleted": removed, "SpaceReclaimed": 0}),
     ))
+}
+
+/// The body may have a configuration, which the docker CLI never sends: what it would change can be
+/// said with `changes`.
+async fn commit(
+    State(engine): State<Engine>,
+    parameters: Parameters,
+) -> Result<(StatusCode, Json<Value>), Failure> {
+    let text = |name: &str| parameters.text(name).unwrap_or_default().to_owned();
+    let (repository, tag) = (text("repo"), text("tag"));
+    let reference = if repository.is_empty() || tag.is_empty() {
+        repository
+    } else {
+        format!("{repository}:{tag}")
+    };
+    let request = CommitRequest {
+        reference,
+        author: text("author"),
+        message: text("comment"),
+        changes: parameters.all("changes").map(str::to_owned).collect(),
+        pause: parameters.text("pause").is_none() || parameters.flag("pause"),
+    };
+    let id = engine.commit(&text("container"), request).await?;
+    Ok((StatusCode::CREATED, Json(json!({"Id": id}))))
 }
