@@ -13,7 +13,7 @@ fn two_containers(home: &Home) {
         .docker(&["run", "-d", "--name", "up", BUSYBOX, "sleep", "1000"])
         .succeed();
     let _ = home
-        .docker(&["create", "--name", "down", BUSYBOX, "cat", "/srv/in/file"])
+        .docker(&["create", "--name", "down", BUSYBOX, "cat", "/tmp/in/file"])
         .succeed();
 }
 
@@ -38,9 +38,9 @@ fn files_go_in_and_out() {
         for container in ["up", "down"] {
             let source = here.join("in");
             let source = source.to_str().expect("a text path");
-            let to = format!("{container}:/srv/{name}");
+            let to = format!("{container}:/tmp/{name}");
             // A folder under a new name, then into a folder that is there.
-            let _ = act(&home, &["cp", source, &format!("{container}:/srv")]);
+            let _ = act(&home, &["cp", source, &format!("{container}:/tmp")]);
             let _ = act(&home, &["cp", source, &to]).succeed();
             let _ = act(&home, &["cp", source, &to]).succeed();
             let back = home.path().join(format!("{name}-{container}"));
@@ -58,7 +58,7 @@ fn files_go_in_and_out() {
             assert_eq!(fs::read_to_string(one).expect("it was copied"), "content\n");
         }
     }
-    let inside = home.docker(&["exec", "up", "cat", "/srv/dhow/in/link"]).succeed();
+    let inside = home.docker(&["exec", "up", "cat", "/tmp/dhow/in/link"]).succeed();
     assert_eq!(inside.text(), "content");
 }
 
@@ -72,7 +72,7 @@ fn what_is_not_there_is_named() {
         assert!(missing.stderr.contains("/no/such"), "{missing:?}");
         let container = act(&home, &["cp", "nobody:/etc", "."]).exit(1);
         assert!(container.stderr.contains("nobody"), "{container:?}");
-        let source = act(&home, &["cp", "/no/such", "up:/srv"]).exit(1);
+        let source = act(&home, &["cp", "/no/such", "up:/tmp"]).exit(1);
         assert!(source.stderr.contains("/no/such"), "{source:?}");
     }
 }
@@ -82,14 +82,14 @@ fn an_archive_goes_through_standard_streams() {
     let Some(home) = docker_home() else { return };
     two_containers(&home);
     let archive = home.path().join("etc.tar");
-    let script = |program: &str| format!("{program} cp up:/etc - >etc.tar && {program} cp - down:/srv <etc.tar");
+    let script = |program: &str| format!("{program} cp up:/etc - >etc.tar && {program} cp - down:/tmp <etc.tar");
     let dhow = dhow_harness::dist().join("bin/dhow");
 
     for program in ["docker", dhow.to_str().expect("a text path")] {
         let _ = run(&mut home.client("sh", &["-ec", &script(program)]), b"").succeed();
         let names = listed(&archive);
         assert!(names.iter().any(|name| name == "etc/passwd"), "{names:?}");
-        let copied = home.docker(&["cp", "down:/srv/etc/passwd", "-"]).succeed();
+        let copied = home.docker(&["cp", "down:/tmp/etc/passwd", "-"]).succeed();
         assert!(copied.stdout.contains("root:"), "{program}");
     }
 }
@@ -98,12 +98,12 @@ fn an_archive_goes_through_standard_streams() {
 fn a_link_of_the_container_leads_nowhere_outside() {
     let Some(home) = docker_home() else { return };
     two_containers(&home);
-    let script = "ln -s / /srv/root; ln -s ../../../.. /srv/up";
+    let script = "ln -s / /tmp/root; ln -s ../../../.. /tmp/up";
     let _ = home.docker(&["exec", "up", "sh", "-c", script]).succeed();
     fs::write(home.path().join("mark"), "x").expect("ours");
 
     for link in ["root", "up"] {
-        let to = format!("up:/srv/{link}/tmp/mark-{link}");
+        let to = format!("up:/tmp/{link}/tmp/mark-{link}");
         let _ = home.dhow(&["cp", "mark", &to]).succeed();
         let inside = format!("/tmp/mark-{link}");
         let read = home.docker(&["exec", "up", "cat", &inside]).succeed();
@@ -115,7 +115,7 @@ fn a_link_of_the_container_leads_nowhere_outside() {
 fn changes_are_listed() {
     let Some(home) = docker_home() else { return };
     two_containers(&home);
-    let script = "echo x >/srv-new; rm /etc/group; echo y >>/etc/passwd";
+    let script = "echo x >/tmp-new; rm /etc/group; echo y >>/etc/passwd";
     let _ = home.docker(&["exec", "up", "sh", "-c", script]).succeed();
 
     let docker = home.docker(&["diff", "up"]).succeed();
@@ -124,7 +124,7 @@ fn changes_are_listed() {
 
     let mut lines: Vec<&str> = docker.text().lines().collect();
     lines.sort_unstable();
-    assert_eq!(lines, ["A /srv-new", "C /etc", "C /etc/passwd", "D /etc/group"]);
+    assert_eq!(lines, ["A /tmp-new", "C /etc", "C /etc/passwd", "D /etc/group"]);
     assert_eq!(dhow.stdout, docker.stdout);
     assert_eq!(nothing.text(), "");
 }

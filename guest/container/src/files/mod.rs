@@ -197,7 +197,7 @@ impl Files<'_> {
         })
     }
 
-    /// Where a link leads in the end; its own word where it leads nowhere.
+    /// Where a link leads, as an absolute path: one step, for it may be one of many.
     fn link_target(&self, path: &str) -> String {
         let root = self.root.as_fd();
         let relative = below_root(path);

@@ -66,7 +66,9 @@ impl Files<'_> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let root = lookup::open(self.root.as_fd(), Path::new("."), flags);
         let root = root.map_err(FilesError::access("open", "/".as_ref()))?;
+        let status = rustix::fs::fstat(&root).map_err(FilesError::access("look at", "/".as_ref()))?;
         let mut packer = Packer::new(output);
+        packer.device = Some(status.st_dev);
         packer.children(&root, Path::new(""))?;
         packer.finish()
     }
@@ -82,6 +84,9 @@ pub(super) struct Packer<W: Write> {
     /// Files with several names that are in the archive already, by device and inode.
     linked: HashMap<(u64, u64), PathBuf>,
     depth: usize,
+    /// The file system that is packed; folders of others, such as a running container's `/proc`, are
+    /// packed without what is in them.
+    device: Option<u64>,
 }
 
 impl<W: Write> Packer<W> {
@@ -92,6 +97,7 @@ impl<W: Write> Packer<W> {
             builder,
             linked: HashMap::new(),
             depth: 0,
+            device: None,
         }
     }
 
@@ -103,7 +109,10 @@ impl<W: Write> Packer<W> {
     fn folder(&mut self, folder: &OwnedFd, name: &Path, status: &Stat) -> Result<(), FilesError> {
         let attributes = attributes(folder.as_fd());
         self.header(name, status, EntryType::Directory, &attributes, None)?;
-        self.children(folder, name)
+        if *self.device.get_or_insert(status.st_dev) == status.st_dev {
+            self.children(folder, name)?;
+        }
+        Ok(())
     }
 
     /// All that is in a folder.
