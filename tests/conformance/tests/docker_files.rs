@@ -58,7 +58,9 @@ fn files_go_in_and_out() {
             assert_eq!(fs::read_to_string(one).expect("it was copied"), "content\n");
         }
     }
-    let inside = home.docker(&["exec", "up", "cat", "/tmp/dhow/in/link"]).succeed();
+    let inside = home
+        .docker(&["exec", "up", "cat", "/tmp/dhow/in/link"])
+        .succeed();
     assert_eq!(inside.text(), "content");
 }
 
@@ -82,7 +84,9 @@ fn an_archive_goes_through_standard_streams() {
     let Some(home) = docker_home() else { return };
     two_containers(&home);
     let archive = home.path().join("etc.tar");
-    let script = |program: &str| format!("{program} cp up:/etc - >etc.tar && {program} cp - down:/tmp <etc.tar");
+    let script = |program: &str| {
+        format!("{program} cp up:/etc - >etc.tar && {program} cp - down:/tmp <etc.tar")
+    };
     let dhow = dhow_harness::dist().join("bin/dhow");
 
     for program in ["docker", dhow.to_str().expect("a text path")] {
@@ -124,7 +128,10 @@ fn changes_are_listed() {
 
     let mut lines: Vec<&str> = docker.text().lines().collect();
     lines.sort_unstable();
-    assert_eq!(lines, ["A /tmp-new", "C /etc", "C /etc/passwd", "D /etc/group"]);
+    assert_eq!(
+        lines,
+        ["A /tmp-new", "C /etc", "C /etc/passwd", "D /etc/group"]
+    );
     assert_eq!(dhow.stdout, docker.stdout);
     assert_eq!(nothing.text(), "");
 }
@@ -134,7 +141,13 @@ fn an_export_is_imported_again() {
     let Some(home) = docker_home() else { return };
     two_containers(&home);
     let _ = home
-        .docker(&["exec", "up", "sh", "-c", "echo kept >/mark; ln /mark /again"])
+        .docker(&[
+            "exec",
+            "up",
+            "sh",
+            "-c",
+            "echo kept >/mark; ln /mark /again",
+        ])
         .succeed();
 
     let _ = home.docker(&["export", "-o", "docker.tar", "up"]).succeed();
@@ -158,7 +171,15 @@ fn a_commit_is_an_image() {
     let _ = home.docker(&["exec", "up", "sh", "-c", script]).succeed();
 
     let docker = home
-        .docker(&["commit", "-m", "why", "-c", "CMD cat /mark", "up", "first:1"])
+        .docker(&[
+            "commit",
+            "-m",
+            "why",
+            "-c",
+            "CMD cat /mark",
+            "up",
+            "first:1",
+        ])
         .succeed();
     let _ = home.docker(&["rm", "-f", "up"]).succeed();
     let mark = home.docker(&["run", "--rm", "first:1"]).succeed();
@@ -166,10 +187,20 @@ fn a_commit_is_an_image() {
         .docker(&["run", "--rm", "first:1", "ls", "/root", "/etc/group"])
         .exit(1);
     let _ = home
-        .docker(&["run", "--name", "next", "first:1", "sh", "-c", "echo more >>/mark"])
+        .docker(&[
+            "run",
+            "--name",
+            "next",
+            "first:1",
+            "sh",
+            "-c",
+            "echo more >>/mark",
+        ])
         .succeed();
     let dhow = home.dhow(&["commit", "next", "second"]).succeed();
-    let more = home.dhow(&["run", "--rm", "second", "cat", "/mark"]).succeed();
+    let more = home
+        .dhow(&["run", "--rm", "second", "cat", "/mark"])
+        .succeed();
     let layers = home
         .docker(&["image", "inspect", "-f", "{{len .RootFS.Layers}}", "second"])
         .succeed();

@@ -3,7 +3,8 @@
 use std::io::Read;
 
 use dhow_engine::image::{
-    CommitOptions, Image, ImageError, ImageLayer, ImageLibrary, ImportOptions, LoadProgress, RemovedImage,
+    CommitOptions, Image, ImageError, ImageLayer, ImageLibrary, ImportOptions, LoadProgress,
+    RemovedImage,
 };
 
 /// The id of the one image.

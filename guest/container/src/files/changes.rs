@@ -113,7 +113,9 @@ impl Files<'_> {
         let mut packer = Packer::new(output);
         self.walk(&mut |found| {
             let absolute = Path::new("/").join(found.path);
-            let ours = MOUNT_POINTS.iter().any(|known| Path::new(known) == absolute);
+            let ours = MOUNT_POINTS
+                .iter()
+                .any(|known| Path::new(known) == absolute);
             if ours && !self.is_in_image(found.path) {
                 return Ok(());
             }
@@ -186,7 +188,11 @@ fn known_by(layer: &Path, path: &Path) -> Known {
         let opened = lookup::open(root.as_fd(), &before, OFlags::PATH | OFlags::NOFOLLOW);
         let status = opened.and_then(|opened| rustix::fs::fstat(&opened));
         let Ok(status) = status else {
-            return if hidden { Known::Hidden } else { Known::Unknown };
+            return if hidden {
+                Known::Hidden
+            } else {
+                Known::Unknown
+            };
         };
         let kind = FileType::from_raw_mode(status.st_mode);
         if kind == FileType::CharacterDevice && status.st_rdev == 0 {
@@ -256,8 +262,17 @@ mod tests {
         let layer = tempfile::tempdir().unwrap();
         std::fs::write(layer.path().join("etc"), "a file").unwrap();
 
-        assert!(matches!(known_by(layer.path(), Path::new("etc/hosts")), Known::Hidden));
-        assert!(matches!(known_by(layer.path(), Path::new("etc")), Known::Here));
-        assert!(matches!(known_by(layer.path(), Path::new("usr")), Known::Unknown));
+        assert!(matches!(
+            known_by(layer.path(), Path::new("etc/hosts")),
+            Known::Hidden
+        ));
+        assert!(matches!(
+            known_by(layer.path(), Path::new("etc")),
+            Known::Here
+        ));
+        assert!(matches!(
+            known_by(layer.path(), Path::new("usr")),
+            Known::Unknown
+        ));
     }
 }

@@ -180,7 +180,8 @@ impl Files<'_> {
     /// [`FilesError::NotFound`].
     pub fn stat(&self, path: &str) -> Result<PathStat, FilesError> {
         let found = self.open(path)?;
-        let status = rustix::fs::fstat(&found).map_err(FilesError::access("look at", path.as_ref()))?;
+        let status =
+            rustix::fs::fstat(&found).map_err(FilesError::access("look at", path.as_ref()))?;
         let is_link = FileType::from_raw_mode(status.st_mode) == FileType::Symlink;
         let link_target = if is_link {
             self.link_target(path)

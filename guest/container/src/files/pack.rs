@@ -37,7 +37,8 @@ impl Files<'_> {
     /// [`FilesError`]; the archive is cut short then.
     pub fn pack(&self, path: &str, output: impl Write) -> Result<(), FilesError> {
         let found = self.open(path)?;
-        let status = rustix::fs::fstat(&found).map_err(FilesError::access("look at", path.as_ref()))?;
+        let status =
+            rustix::fs::fstat(&found).map_err(FilesError::access("look at", path.as_ref()))?;
         let mut packer = Packer::new(output);
         let name = PathBuf::from(last_name(path));
         if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
@@ -47,7 +48,9 @@ impl Files<'_> {
             packer.folder(&folder, &name, &status)?;
         } else {
             let whole = below_root(path);
-            let parent = whole.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = whole
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
             let flags = OFlags::PATH | OFlags::DIRECTORY;
             let parent = lookup::open(self.root.as_fd(), parent.unwrap_or(Path::new(".")), flags);
             let parent = parent.map_err(FilesError::access("open", path.as_ref()))?;
@@ -66,7 +69,8 @@ impl Files<'_> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let root = lookup::open(self.root.as_fd(), Path::new("."), flags);
         let root = root.map_err(FilesError::access("open", "/".as_ref()))?;
-        let status = rustix::fs::fstat(&root).map_err(FilesError::access("look at", "/".as_ref()))?;
+        let status =
+            rustix::fs::fstat(&root).map_err(FilesError::access("look at", "/".as_ref()))?;
         let mut packer = Packer::new(output);
         packer.device = Some(status.st_dev);
         packer.children(&root, Path::new(""))?;
@@ -153,7 +157,13 @@ impl<W: Write> Packer<W> {
                 let target = rustix::fs::readlinkat(folder, name, Vec::new());
                 let target = target.map_err(FilesError::access("read", path))?;
                 let target = OsStr::from_bytes(target.as_bytes());
-                self.header(path, &status, EntryType::Symlink, &[], Some(Path::new(target)))
+                self.header(
+                    path,
+                    &status,
+                    EntryType::Symlink,
+                    &[],
+                    Some(Path::new(target)),
+                )
             }
             FileType::CharacterDevice => self.header(path, &status, EntryType::Char, &[], None),
             FileType::BlockDevice => self.header(path, &status, EntryType::Block, &[], None),
@@ -185,8 +195,11 @@ impl<W: Write> Packer<W> {
         };
         let attributes = attributes(opened.as_fd());
         self.header(path, status, EntryType::Regular, &attributes, None)?;
-        self.content(File::from(opened), u64::try_from(status.st_size).unwrap_or(0))
-            .map_err(FilesError::Output)
+        self.content(
+            File::from(opened),
+            u64::try_from(status.st_size).unwrap_or(0),
+        )
+        .map_err(FilesError::Output)
     }
 
     /// Exactly so many bytes: a file that shrinks meanwhile is filled up, one that grows is cut.
@@ -260,7 +273,9 @@ impl<W: Write> Packer<W> {
             let _short = header.set_link_name("long-name");
         }
         header.set_cksum();
-        let pairs = extended.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+        let pairs = extended
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_slice()));
         self.builder
             .append_pax_extensions(pairs)
             .and_then(|()| self.builder.get_mut().write_all(header.as_bytes()))
@@ -280,7 +295,9 @@ pub(super) fn attributes(file: BorrowedFd<'_>) -> Vec<(String, Vec<u8>)> {
             continue;
         }
         let mut value = vec![0; MAX_ATTRIBUTE_BYTES];
-        let Ok(name) = CString::new(name) else { continue };
+        let Ok(name) = CString::new(name) else {
+            continue;
+        };
         let Ok(length) = rustix::fs::fgetxattr(file, name.as_c_str(), &mut value[..]) else {
             continue;
         };
@@ -289,4 +306,3 @@ pub(super) fn attributes(file: BorrowedFd<'_>) -> Vec<(String, Vec<u8>)> {
     }
     found
 }
-

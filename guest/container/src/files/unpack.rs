@@ -136,7 +136,10 @@ impl Unpacker<'_> {
         };
         let parent = self.folder(&parts)?;
         let name = CString::new(name.as_bytes());
-        Ok(Some((parent, name.map_err(|error| FilesError::Archive(error.into()))?)))
+        Ok(Some((
+            parent,
+            name.map_err(|error| FilesError::Archive(error.into()))?,
+        )))
     }
 
     fn folder(&self, parts: &[&OsStr]) -> Result<OwnedFd, FilesError> {
@@ -240,9 +243,14 @@ impl Unpacker<'_> {
                     _ => FileType::BlockDevice,
                 };
                 let number = |number: io::Result<Option<u32>>| {
-                    number.map(Option::unwrap_or_default).map_err(FilesError::Archive)
+                    number
+                        .map(Option::unwrap_or_default)
+                        .map_err(FilesError::Archive)
                 };
-                let (major, minor) = (number(header.device_major())?, number(header.device_minor())?);
+                let (major, minor) = (
+                    number(header.device_major())?,
+                    number(header.device_minor())?,
+                );
                 let device = makedev(major, minor);
                 rustix::fs::mknodat(parent, name, kind, mode, device).map_err(failed)?;
                 Ok(None)
@@ -340,7 +348,10 @@ fn set_attributes<R: Read>(entry: &mut Entry<'_, R>, file: &OwnedFd) -> Result<(
         return Ok(());
     };
     for extension in extensions.flatten() {
-        let name = extension.key().ok().and_then(|key| key.strip_prefix(ATTRIBUTE_KEY));
+        let name = extension
+            .key()
+            .ok()
+            .and_then(|key| key.strip_prefix(ATTRIBUTE_KEY));
         let Some(name) = name.filter(|name| !name.starts_with(OVERLAY_PREFIX)) else {
             continue;
         };

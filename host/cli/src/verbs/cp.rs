@@ -83,8 +83,10 @@ async fn from_container(
     args: &CopyArgs,
 ) -> Result<(), Failure> {
     if args.follow_link {
-        return Err(Failure::new("--follow-link out of a container is not supported")
-            .hint("name what the link leads to"));
+        return Err(
+            Failure::new("--follow-link out of a container is not supported")
+                .hint("name what the link leads to"),
+        );
     }
     let path = absolute(path);
     if to == "-" {
@@ -98,7 +100,9 @@ async fn from_container(
         return Ok(io::stdout().flush()?);
     }
     let destination = PathBuf::from(to);
-    let parent = destination.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = destination
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     if !destination.is_dir() && !parent.unwrap_or(Path::new(".")).is_dir() {
         return Err(Failure::new(format!(
             "invalid output path: directory \"{}\" does not exist",
@@ -184,7 +188,13 @@ fn unpack(
         let is_folder = entry.header().entry_type().is_dir();
         let base = match &base {
             Some(base) => base,
-            None => base.insert(base_of(destination, &first, is_folder, contents, must_be_folder)?),
+            None => base.insert(base_of(
+                destination,
+                &first,
+                is_folder,
+                contents,
+                must_be_folder,
+            )?),
         };
         let target = base.join(&rest);
         check_parents(base, &rest)?;
@@ -222,10 +232,16 @@ fn base_of(
     match facts {
         Ok(facts) if facts.is_dir() && contents => Ok(destination.to_owned()),
         Ok(facts) if facts.is_dir() => Ok(destination.join(name)),
-        Ok(_) if is_folder => bail!("cannot copy a directory to the file {}", destination.display()),
+        Ok(_) if is_folder => bail!(
+            "cannot copy a directory to the file {}",
+            destination.display()
+        ),
         Ok(_) => Ok(destination.to_owned()),
         Err(_) if must_be_folder && !is_folder => {
-            bail!("the destination directory {} does not exist", destination.display())
+            bail!(
+                "the destination directory {} does not exist",
+                destination.display()
+            )
         }
         Err(_) => Ok(destination.to_owned()),
     }
@@ -266,7 +282,10 @@ fn check_parents(base: &Path, rest: &Path) -> anyhow::Result<()> {
 fn make_way(target: &Path) -> anyhow::Result<()> {
     match std::fs::symlink_metadata(target) {
         Ok(facts) if facts.is_dir() => {
-            bail!("cannot overwrite the directory {} with a file", target.display())
+            bail!(
+                "cannot overwrite the directory {} with a file",
+                target.display()
+            )
         }
         Ok(_) => Ok(std::fs::remove_file(target)?),
         Err(_) => Ok(()),
@@ -283,7 +302,9 @@ async fn to_container(
     let path = absolute(path);
     if from == "-" {
         let (upload, errors) = load::open(&Source::Stdin)?;
-        let sent = client.write_archive(container, &path, args.archive, upload).await;
+        let sent = client
+            .write_archive(container, &path, args.archive, upload)
+            .await;
         return load::prefer_our_reason(sent, errors);
     }
     let source = PathBuf::from(from);
@@ -454,7 +475,10 @@ mod tests {
 
         let refused = unpack(&bytes[..], folder.path(), false, false).expect_err("a refusal");
 
-        assert!(refused.to_string().contains("through the link"), "{refused:#}");
+        assert!(
+            refused.to_string().contains("through the link"),
+            "{refused:#}"
+        );
         assert!(!outside.path().join("file").exists());
     }
 

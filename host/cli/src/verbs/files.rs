@@ -71,7 +71,9 @@ enum Destination {
 
 impl Destination {
     fn file(path: &Path) -> Result<Self, Failure> {
-        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let folder = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
         let file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
         let file = file.with_context(|| format!("failed to create {}", path.display()))?;
         Ok(Self::File(file, path.to_owned()))

@@ -9,7 +9,8 @@ use dhow_image::{
 };
 
 use super::{
-    CommitOptions, Image, ImageError, ImageLayer, ImageLibrary, ImportOptions, LoadProgress, RemovedImage,
+    CommitOptions, Image, ImageError, ImageLayer, ImageLibrary, ImportOptions, LoadProgress,
+    RemovedImage,
 };
 use crate::time::Timestamp;
 

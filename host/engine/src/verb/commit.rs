@@ -127,19 +127,43 @@ fn config(record: &Record) -> Map<String, Value> {
         let entries = names.into_iter().map(|name| (name, json!({})));
         Value::Object(entries.collect())
     };
-    let exposed: Vec<String> = config.exposed_ports.iter().map(ToString::to_string).collect();
+    let exposed: Vec<String> = config
+        .exposed_ports
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let volumes: Vec<String> = config.volumes.iter().cloned().collect();
     let mut object = Map::new();
     let fields = [
         ("User", json!(config.user), config.user.is_empty()),
         ("Env", json!(config.env), config.env.is_empty()),
-        ("Entrypoint", json!(config.entrypoint), config.entrypoint.is_none()),
+        (
+            "Entrypoint",
+            json!(config.entrypoint),
+            config.entrypoint.is_none(),
+        ),
         ("Cmd", json!(config.command), config.command.is_none()),
-        ("WorkingDir", json!(config.working_dir), config.working_dir.is_empty()),
+        (
+            "WorkingDir",
+            json!(config.working_dir),
+            config.working_dir.is_empty(),
+        ),
         ("Labels", json!(config.labels), config.labels.is_empty()),
-        ("StopSignal", json!(config.stop_signal), config.stop_signal.is_none()),
-        ("Healthcheck", json!(config.healthcheck), config.healthcheck.is_none()),
-        ("ExposedPorts", set(exposed), config.exposed_ports.is_empty()),
+        (
+            "StopSignal",
+            json!(config.stop_signal),
+            config.stop_signal.is_none(),
+        ),
+        (
+            "Healthcheck",
+            json!(config.healthcheck),
+            config.healthcheck.is_none(),
+        ),
+        (
+            "ExposedPorts",
+            set(exposed),
+            config.exposed_ports.is_empty(),
+        ),
         ("Volumes", set(volumes), config.volumes.is_empty()),
     ];
     for (name, value, is_empty) in fields {

@@ -4,10 +4,10 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+pub use dhow_protocol::PathStat;
 use dhow_protocol::stream::{
     HEADER_BYTES, MAX_PAYLOAD_BYTES, StreamError, StreamHeader, StreamKind,
 };
-pub use dhow_protocol::PathStat;
 use dhow_protocol::{ContainerFiles, FailureKind, Pack, Reply, Request, Unpack};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;

@@ -104,7 +104,10 @@ fn configuration(
         "author": options.author,
         "comment": options.message,
     }));
-    let diff_ids: Vec<String> = layers.iter().map(|layer| layer.diff_id.to_string()).collect();
+    let diff_ids: Vec<String> = layers
+        .iter()
+        .map(|layer| layer.diff_id.to_string())
+        .collect();
     for (key, value) in [
         ("created", options.created.as_str().into()),
         ("author", options.author.as_str().into()),
