@@ -251,7 +251,10 @@ fn processes_are_listed() {
         &["sh", "-c", "sleep 1000 & wait"],
     );
 
-    let docker = home.docker(&["top", "one"]).succeed();
+    let docker = eventually("the shell's sleep", || {
+        let seen = home.docker(&["top", "one"]).succeed();
+        seen.text().ends_with(" sleep 1000").then_some(seen)
+    });
     let dhow = home.dhow(&["top", "one"]).succeed();
     let chosen = home.docker(&["top", "one", "-o", "pid,comm"]).succeed();
     let _ = home.docker(&["stop", "-t", "0", "one"]).succeed();

@@ -288,19 +288,4 @@ fn open_folder(folder: BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<OwnedFd,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_name_is_gos() {
-        assert_eq!(last_name("/etc/passwd"), "passwd");
-        assert_eq!(last_name("/etc/"), "etc");
-        assert_eq!(last_name("/etc/."), ".");
-        assert_eq!(last_name("/"), "/");
-    }
-
-    #[test]
-    fn dots_are_taken_out() {
-        assert_eq!(clean(Path::new("/a/../../b/./c")), Path::new("/b/c"));
-    }
-}
+mod tests;
