@@ -10,7 +10,7 @@ use super::models::{ContainerExit, ContainerFacts, ContainerSummary, CreatedCont
 use super::request::{ContainerCreateBody, RestartPolicy};
 use super::streamed::StreamedBody;
 use super::target::Target;
-use crate::warning;
+use crate::{NOTICES_HEADER, warning};
 
 /// What `attach` is to carry.
 #[derive(Debug, Clone, Copy, Default)]
@@ -162,7 +162,11 @@ impl Client {
     pub async fn start_container(&self, id: &str) -> Result<Vec<String>, ClientError> {
         let target = container(id, "start");
         let (headers, _empty) = self.exchange(Method::POST, &target, None).await?;
-        Ok(warning::read(&headers))
+        let mut told = warning::read(&headers);
+        if headers.contains_key(NOTICES_HEADER) {
+            told.extend(self.notices().await?);
+        }
+        Ok(told)
     }
 
     /// Changes limits and restart policy; returns what the user should know, a line each.
