@@ -25,7 +25,8 @@ pub use layer::{LayerError, PathError};
 pub use manifest::ManifestError;
 pub use reference::{ParseReferenceError, Reference};
 pub use store::{
-    Image, ImageStore, ImageSummary, ImportError, ImportOptions, Layer, LoadError, LoadEvent,
-    LoadedImage, OpenError, RemoveError, Removed, ResolveError, StoreError, TagError,
+    CommitError, CommitOptions, Image, ImageStore, ImageSummary, ImportError, ImportOptions, Layer,
+    LoadError, LoadEvent, LoadedImage, OpenError, RemoveError, Removed, ResolveError, StoreError,
+    TagError,
 };
 pub use tar::TarError;

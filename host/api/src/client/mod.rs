@@ -13,11 +13,13 @@ mod connection;
 mod containers;
 mod error;
 mod exec;
+mod files;
 mod frames;
 mod hijack;
 mod images;
 mod models;
 mod networks;
+mod stats;
 mod streamed;
 mod system;
 mod target;
@@ -27,6 +29,7 @@ pub use connection::Client;
 pub use containers::{AttachOptions, ListOptions, LogOptions, PendingExit, WaitCondition};
 pub use error::ClientError;
 pub use exec::ExecOptions;
+pub use files::{CommitOptions, FileChange};
 pub use frames::{Channel, FrameDecoder, FrameError};
 pub use hijack::{Hijacked, HijackedReader};
 pub use images::ImportOptions;
@@ -36,17 +39,19 @@ pub use models::{
     ImageSummary, NetworkFacts, NetworkSummary, PortBinding, Progress, ProgressError, RemovedImage,
     SummaryNetworks, TopReply,
 };
+pub use stats::ContainerStats;
 pub use streamed::StreamedBody;
 pub use target::Target;
 pub use upload::Upload;
 
 /// Models of requests, as Docker's own description of the API has them.
 pub mod request {
+    pub use super::containers::ContainerUpdateBody;
     pub use bollard_stubs::models::{
-        ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, Ipam, IpamConfig,
-        Mount, MountTmpfsOptions, MountType, NetworkConnectRequest, NetworkCreateRequest,
-        NetworkDisconnectRequest, NetworkingConfig, PortBinding, ResourcesUlimits, RestartPolicy,
-        RestartPolicyNameEnum,
+        ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig, Ipam,
+        IpamConfig, Mount, MountTmpfsOptions, MountType, NetworkConnectRequest,
+        NetworkCreateRequest, NetworkDisconnectRequest, NetworkingConfig, PortBinding,
+        ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
     };
 }
 

@@ -96,13 +96,22 @@ impl ImageStore {
 /// The `config` object that Dockerfile instructions make.
 fn config(changes: &[String]) -> Result<Value, ImportError> {
     let mut config = Map::new();
+    apply_changes(&mut config, changes)?;
+    Ok(Value::Object(config))
+}
+
+/// Changes a `config` object as Dockerfile instructions say.
+pub(super) fn apply_changes(
+    config: &mut Map<String, Value>,
+    changes: &[String],
+) -> Result<(), ImportError> {
     for change in changes {
-        apply(&mut config, change).map_err(|problem| ImportError::Change {
+        apply(config, change).map_err(|problem| ImportError::Change {
             change: change.clone(),
             problem,
         })?;
     }
-    Ok(Value::Object(config))
+    Ok(())
 }
 
 fn apply(config: &mut Map<String, Value>, change: &str) -> Result<(), &'static str> {

@@ -15,6 +15,7 @@
 
 mod archive;
 mod commit;
+mod commit_container;
 mod import;
 mod list;
 mod load;
@@ -36,6 +37,7 @@ use crate::digest::{Digest, ImageId};
 use references::References;
 use session::Session;
 
+pub use commit_container::{CommitError, CommitOptions};
 pub use import::{ImportError, ImportOptions};
 pub use list::ImageSummary;
 pub use load::{LoadError, LoadEvent, LoadedImage};
