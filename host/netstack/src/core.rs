@@ -7,7 +7,10 @@ use smoltcp::time::Instant;
 use crate::config::Checksums;
 use crate::counters::Counters;
 use crate::epoll::Epoll;
-use crate::ethernet::{self, HEADER_BYTES, Station};
+use crate::ethernet::{self, HEADER_BYTES, Station, ether_type};
+use crate::icmp::{self, Unreachable};
+use crate::ip::Datagram;
+use crate::network::Networks;
 use crate::outbox::Outbox;
 use crate::timers::Timers;
 
@@ -44,6 +47,27 @@ impl Core {
         let ether_type = ethernet::type_of_packet(packet);
         self.outbox
             .push(ethernet::frame(receiver, ether_type, packet));
+    }
+
+    /// Tells a guest, as its gateway, that its `packet` got nowhere.
+    pub(crate) fn send_unreachable(
+        &mut self,
+        networks: &Networks,
+        receiver: Station,
+        packet: &[u8],
+        why: Unreachable,
+    ) {
+        let datagram = match ethernet::type_of_packet(packet) {
+            ether_type::IPV6 => Datagram::parse_v6(packet),
+            _ => Datagram::parse_v4(packet),
+        };
+        let Some(guest) = datagram.map(|datagram| datagram.source) else {
+            return;
+        };
+        if let Some(gateway) = networks.gateway_for(receiver.vlan, guest) {
+            let message = icmp::unreachable(gateway, guest, why, packet);
+            self.send_packet(receiver, &message);
+        }
     }
 }
 

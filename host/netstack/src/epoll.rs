@@ -30,6 +30,10 @@ pub(crate) enum Token {
     Ping(Ticket),
     /// A question to a nameserver.
     Dns(Ticket),
+    /// A guest's connection to the resolver.
+    DnsStream(Ticket),
+    /// It is time to look for flows that were silent too long.
+    Sweep,
 }
 
 impl Token {
@@ -41,6 +45,8 @@ impl Token {
             Self::Udp(ticket) => (3, ticket.to_bits()),
             Self::Ping(ticket) => (4, ticket.to_bits()),
             Self::Dns(ticket) => (5, ticket.to_bits()),
+            Self::DnsStream(ticket) => (6, ticket.to_bits()),
+            Self::Sweep => (7, 0),
         };
         kind << KIND_SHIFT | ticket
     }
@@ -53,7 +59,9 @@ impl Token {
             2 => Self::Tcp(ticket),
             3 => Self::Udp(ticket),
             4 => Self::Ping(ticket),
-            _ => Self::Dns(ticket),
+            5 => Self::Dns(ticket),
+            6 => Self::DnsStream(ticket),
+            _ => Self::Sweep,
         }
     }
 }

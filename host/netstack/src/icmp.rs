@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use rustix::io::Errno;
 use smoltcp::wire::{IpProtocol, checksum};
 
 use crate::ip::{self, Datagram};
@@ -34,6 +35,17 @@ pub(crate) enum Unreachable {
 }
 
 impl Unreachable {
+    /// What an error of the host's socket means, if it is one of these.
+    pub(crate) fn from_errno(error: Errno) -> Option<Self> {
+        match error {
+            Errno::NETUNREACH => Some(Self::Network),
+            Errno::HOSTUNREACH | Errno::HOSTDOWN => Some(Self::Host),
+            Errno::CONNREFUSED => Some(Self::Port),
+            Errno::ACCESS | Errno::PERM => Some(Self::Prohibited),
+            _ => None,
+        }
+    }
+
     fn code_v4(self) -> u8 {
         match self {
             Self::Network => 0,

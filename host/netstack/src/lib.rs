@@ -15,13 +15,15 @@
 //! - [`command`], [`control`] – what the engine says: networks, names, flows to end
 //! - `ethernet`, `ip`, `neighbor`, `icmp`, `ping` – frames and packets
 //! - `tcp`, `udp`, `dns` – the flows
-//! - `epoll`, `timers`, `table`, `outbox` – what the flows stand on
+//! - `dial`, `epoll`, `timers`, `table`, `outbox` – what the flows stand on
 
 pub mod command;
 pub mod config;
 pub mod control;
 mod core;
 pub mod counters;
+mod dial;
+mod dns;
 mod epoll;
 mod ethernet;
 mod icmp;
@@ -31,9 +33,11 @@ mod neighbor;
 mod netstack;
 mod network;
 mod outbox;
+mod ping;
 mod table;
 mod tcp;
 mod timers;
+mod udp;
 
 pub use command::{NetworkCommand, Subnet};
 pub use config::{Checksums, NetstackConfig};

@@ -27,10 +27,6 @@ pub const TCP_BUFFER_POOL: usize = 128 * 1024 * 1024;
 /// each way costs more than the rest of a short connection.
 pub const MAX_IDLE_SOCKETS: usize = 32;
 
-/// The longest SYN kept while the host connects: 60 bytes each of IPv4 and TCP headers, or the
-/// fixed header of IPv6; a SYN with data beyond is cut off as if it had come later.
-pub const MAX_PARKED_SYN: usize = 160;
-
 /// How often a connection whose guest side has closed asks whether that side still exists, so
 /// that a vanished guest does not hold a host socket for ever.
 pub const HALF_CLOSED_KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -60,6 +56,15 @@ pub const MAX_OUTBOX_FRAMES: usize = 4_096;
 /// DNS questions that wait for a nameserver of the host; more are answered `SERVFAIL`.
 pub const MAX_DNS_QUERIES: usize = 512;
 
+/// TCP connections of guests to their gateways' resolver.
+pub const MAX_DNS_STREAMS: usize = 128;
+
+/// Questions without an answer on one such connection; the next is read when one is answered.
+pub const MAX_DNS_PIPELINE: usize = 16;
+
+/// How long such a connection may be silent, as most resolvers allow.
+pub const DNS_STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How long one nameserver may take before the next is asked, as glibc's resolver.
 pub const DNS_SERVER_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -72,5 +77,5 @@ pub const MAX_RESOLVER_FILE_BYTES: u64 = 1024 * 1024;
 /// How many readiness events one poll takes; the rest stay in the kernel for the next one.
 pub const MAX_EVENTS_PER_POLL: usize = 256;
 
-/// How many networks there may be: every VLAN.
-pub const MAX_NETWORKS: usize = 4_094;
+/// How often flows are looked through for those that were silent too long.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,21 +1,28 @@
 //! The stack as its owner sees it: frames in, readiness in, frames out.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use smoltcp::wire::IpProtocol;
 
 use crate::command::NetworkCommand;
 use crate::config::{Checksums, NetstackConfig};
 use crate::control::NetstackControl;
 use crate::core::Core;
+use crate::dns::{Asker, Resolver};
 use crate::epoll::{Readiness, Token};
 use crate::ethernet::{Frame, Station, ether_type};
 use crate::icmp;
 use crate::ip::Datagram;
+use crate::limits::SWEEP_INTERVAL;
 use crate::neighbor;
-use crate::network::Networks;
+use crate::network::{Networks, Route};
+use crate::ping::Pings;
 use crate::tcp::Tcp;
+use crate::timers;
+use crate::udp::{Message, Udp};
 
 /// The gateway of every network of one machine.
 ///
@@ -28,6 +35,13 @@ pub struct Netstack {
     control: NetstackControl,
     networks: Networks,
     tcp: Tcp,
+    udp: Udp,
+    pings: Pings,
+    resolver: Resolver,
+    /// A sweep is scheduled.
+    sweeping: bool,
+    /// Datagrams are next, not segments.
+    datagrams_first: bool,
 }
 
 impl std::fmt::Debug for Netstack {
@@ -46,19 +60,23 @@ impl Netstack {
     ///
     /// When the host refuses an epoll, timer or event descriptor.
     pub fn new(config: NetstackConfig) -> io::Result<(Self, NetstackControl)> {
+        raise_descriptor_limit();
         let core = Core::new(config.mtu, config.checksums)?;
         let control = NetstackControl::new()?;
         core.epoll.add_source(core.timers.as_fd(), Token::Timer)?;
         core.epoll
             .add_source(control.descriptor(), Token::Control)?;
-        let tcp = Tcp::new(&core, config.max_tcp_flows);
-        let networks = Networks::default();
         let stack = Self {
+            tcp: Tcp::new(&core, config.max_tcp_flows),
+            udp: Udp::new(config.max_udp_flows),
+            pings: Pings::new(),
+            resolver: Resolver::new(&config),
+            networks: Networks::default(),
+            control: control.clone(),
             core,
             config,
-            control: control.clone(),
-            networks,
-            tcp,
+            sweeping: false,
+            datagrams_first: false,
         };
         Ok((stack, control))
     }
@@ -89,10 +107,10 @@ impl Netstack {
         match frame.ether_type {
             ether_type::ARP => self.receive_arp(&frame),
             ether_type::IPV4 => {
-                self.receive_datagram(frame.sender, Datagram::parse_v4(frame.payload))
+                self.receive_datagram(frame.sender, Datagram::parse_v4(frame.payload));
             }
             ether_type::IPV6 => {
-                self.receive_datagram(frame.sender, Datagram::parse_v6(frame.payload))
+                self.receive_datagram(frame.sender, Datagram::parse_v6(frame.payload));
             }
             _ => self.core.counters.packets_dropped += 1,
         }
@@ -117,11 +135,34 @@ impl Netstack {
             return;
         };
         match datagram.protocol {
-            IpProtocol::Tcp => self
-                .tcp
-                .receive(&mut self.core, &self.networks, sender, &datagram),
+            IpProtocol::Tcp => {
+                let (core, networks) = (&mut self.core, &self.networks);
+                self.tcp
+                    .receive(core, networks, &mut self.resolver, sender, datagram);
+            }
+            IpProtocol::Udp => self.receive_udp(sender, &datagram),
             IpProtocol::Icmp | IpProtocol::Icmpv6 => self.receive_icmp(sender, &datagram),
             _ => self.core.counters.packets_dropped += 1,
+        }
+    }
+
+    fn receive_udp(&mut self, sender: Station, datagram: &Datagram<'_>) {
+        let Some(message) = Message::parse(sender, datagram, self.core.checksums.verify) else {
+            self.core.counters.packets_malformed += 1;
+            return;
+        };
+        let (vlan, remote) = (sender.vlan, message.remote);
+        if self.networks.route(vlan, remote.ip(), remote.port()) == Route::Dns {
+            let (guest, gateway) = (message.guest, remote);
+            let asker = Asker::Datagram {
+                station: sender,
+                guest,
+                gateway,
+            };
+            self.resolver
+                .ask(&mut self.core, &self.networks, asker, message.payload);
+        } else {
+            self.udp.receive(&mut self.core, &self.networks, &message);
         }
     }
 
@@ -129,19 +170,23 @@ impl Netstack {
         let Some(network) = self.networks.get(sender.vlan) else {
             return;
         };
-        let answer = if neighbor::is_solicitation(datagram) && datagram.source.is_ipv6() {
-            neighbor::answer_solicitation(network, sender, datagram)
-        } else if network.is_gateway(datagram.destination)
-            && icmp::is_echo_request(datagram, self.core.checksums.verify)
-        {
-            Some(icmp::answer_echo(datagram))
-        } else {
-            None
-        };
-        match answer {
-            Some(packet) => self.core.send_packet(sender, &packet),
-            None => self.core.counters.packets_dropped += 1,
+        if neighbor::is_solicitation(datagram) {
+            if let Some(packet) = neighbor::answer_solicitation(network, sender, datagram) {
+                self.core.send_packet(sender, &packet);
+            }
+            return;
         }
+        let is_echo = icmp::is_echo_request(datagram, self.core.checksums.verify);
+        if is_echo && network.is_gateway(datagram.destination) {
+            let packet = icmp::answer_echo(datagram);
+            self.core.send_packet(sender, &packet);
+            return;
+        }
+        let route = self.networks.route(sender.vlan, datagram.destination, 0);
+        let sent = is_echo
+            && route == Route::Beyond
+            && self.pings.receive(&mut self.core, sender, datagram);
+        self.core.counters.packets_dropped += u64::from(!sent);
     }
 
     /// Does what host sockets, timers and commands made possible.
@@ -155,22 +200,47 @@ impl Netstack {
             self.ready(token, readiness);
         }
         while let Some(token) = self.core.timers.expired(self.core.now) {
-            if let Token::Tcp(ticket) = token {
-                self.tcp.expired(ticket);
+            match token {
+                Token::Tcp(ticket) => self.tcp.expired(ticket),
+                _ => self.sweep(),
             }
         }
+        self.schedule_sweep();
         self.core.timers.arm(self.core.now)
     }
 
     fn ready(&mut self, token: Token, readiness: Readiness) {
+        let (core, networks) = (&mut self.core, &self.networks);
         match token {
             Token::Control => self.obey(),
-            Token::Timer => self.core.timers.acknowledge(),
-            Token::Tcp(ticket) => {
-                self.tcp
-                    .ready(&mut self.core, &self.networks, ticket, readiness);
+            Token::Timer => core.timers.acknowledge(),
+            Token::Tcp(ticket) => self.tcp.ready(core, networks, ticket, readiness),
+            Token::Udp(ticket) => self.udp.ready(ticket, readiness),
+            Token::Ping(ticket) => self.pings.ready(ticket, readiness),
+            Token::Dns(ticket) => self.resolver.ready(core, networks, ticket, readiness),
+            Token::DnsStream(ticket) => {
+                self.resolver
+                    .stream_ready(core, networks, ticket, readiness);
             }
-            Token::Udp(_) | Token::Ping(_) | Token::Dns(_) => {}
+            // Only ever a timer.
+            Token::Sweep => {}
+        }
+    }
+
+    fn sweep(&mut self) {
+        self.sweeping = false;
+        self.udp.sweep(&self.core);
+        self.pings.sweep(&self.core);
+        self.resolver.sweep(&mut self.core, &self.networks);
+    }
+
+    /// While something could time out, time is looked at; an idle stack sleeps.
+    fn schedule_sweep(&mut self) {
+        let idle = self.udp.is_empty() && self.pings.is_empty() && self.resolver.is_empty();
+        if !idle && !self.sweeping {
+            self.sweeping = true;
+            let next = self.core.now + timers::duration(SWEEP_INTERVAL);
+            self.core.timers.schedule(next, Token::Sweep);
         }
     }
 
@@ -199,18 +269,16 @@ impl Netstack {
         }
     }
 
-    fn drop_flows(&mut self, vlan: u16, address: Option<std::net::IpAddr>) {
+    fn drop_flows(&mut self, vlan: u16, address: Option<IpAddr>) {
         self.tcp.drop_flows(&mut self.core, vlan, address);
+        self.udp.drop_flows(vlan, address);
+        self.pings.drop_flows(vlan, address);
     }
 
     /// Writes the next frame for the guest into `buffer`, which has room for the MTU and 18
     /// bytes; its length, or `None` when there is none now.
     pub fn transmit(&mut self, buffer: &mut [u8]) -> Option<usize> {
-        let length = self
-            .core
-            .outbox
-            .pop(buffer)
-            .or_else(|| self.tcp.transmit(&mut self.core, buffer));
+        let length = self.next_frame(buffer);
         match length {
             Some(length) => {
                 self.core.counters.frames_transmitted += 1;
@@ -221,8 +289,31 @@ impl Netstack {
         length
     }
 
+    /// What is ready first; then datagrams and segments in turn, so that neither starves.
+    fn next_frame(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        if let Some(length) = self.core.outbox.pop(buffer) {
+            return Some(length);
+        }
+        self.datagrams_first = !self.datagrams_first;
+        if self.datagrams_first {
+            self.next_datagram(buffer)
+                .or_else(|| self.tcp.transmit(&mut self.core, buffer))
+        } else {
+            let segment = self.tcp.transmit(&mut self.core, buffer);
+            segment.or_else(|| self.next_datagram(buffer))
+        }
+        // Reading a datagram may have brought the news that one did not arrive.
+        .or_else(|| self.core.outbox.pop(buffer))
+    }
+
+    fn next_datagram(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let datagram = self.udp.transmit(&mut self.core, &self.networks, buffer);
+        datagram.or_else(|| self.pings.transmit(&mut self.core, buffer))
+    }
+
     /// The end of a batch: the kernel is told of new deadlines, and others of the counters.
     fn pause(&mut self) {
+        self.schedule_sweep();
         if let Err(error) = self.core.timers.arm(self.core.now) {
             tracing::warn!(%error, "cannot arm the timer of the network");
         }
@@ -233,7 +324,23 @@ impl Netstack {
     /// The guest's driver left: every flow is forgotten, the networks stay.
     pub fn reset(&mut self) {
         self.tcp.reset(&mut self.core);
+        self.udp.reset();
+        self.pings.reset();
+        self.resolver.reset();
         self.core.outbox.clear();
         self.core.timers.clear();
+        self.sweeping = false;
+    }
+}
+
+/// Lets this process have as many descriptors as it may: every flow is one, and the usual soft
+/// limit of 1,024 is there for programs that `select`.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum || limit.maximum.is_none() {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::debug!(%error, "the number of flows is bound by the soft descriptor limit");
+        }
     }
 }

@@ -1,11 +1,10 @@
 //! The clock, and who wants to be woken when.
 //!
-//! Deadlines of busy flows move with every segment. A flow therefore keeps its own deadline and
-//! has at most one entry here that matters: an entry that comes too early is answered by asking
-//! again for the later time. Only the earliest entry is told to the kernel.
+//! Deadlines of busy flows move with every segment. A flow therefore has one entry, which is moved
+//! only to come earlier: one that comes too early is answered by asking again for the later time.
+//! Only the earliest entry is told to the kernel.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -23,7 +22,7 @@ const NANOS_PER_MICRO: i64 = 1_000;
 pub(crate) struct Timers {
     started: std::time::Instant,
     descriptor: OwnedFd,
-    entries: BinaryHeap<Reverse<(Instant, Token)>>,
+    entries: BTreeSet<(Instant, Token)>,
     armed: Option<Instant>,
 }
 
@@ -33,7 +32,7 @@ impl Timers {
         Ok(Self {
             started: std::time::Instant::now(),
             descriptor: timerfd_create(TimerfdClockId::Monotonic, flags)?,
-            entries: BinaryHeap::new(),
+            entries: BTreeSet::new(),
             armed: None,
         })
     }
@@ -46,22 +45,27 @@ impl Timers {
 
     /// Wakes `token` at `deadline`.
     pub(crate) fn schedule(&mut self, deadline: Instant, token: Token) {
-        self.entries.push(Reverse((deadline, token)));
+        self.entries.insert((deadline, token));
+    }
+
+    /// Takes back what was scheduled, so that entries do not outlive their flows.
+    pub(crate) fn cancel(&mut self, deadline: Instant, token: Token) {
+        self.entries.remove(&(deadline, token));
     }
 
     /// The next token whose time has come.
     pub(crate) fn expired(&mut self, now: Instant) -> Option<Token> {
-        let Reverse((deadline, token)) = self.entries.peek().copied()?;
+        let &(deadline, token) = self.entries.first()?;
         if deadline > now {
             return None;
         }
-        self.entries.pop();
+        self.entries.pop_first();
         Some(token)
     }
 
     /// Tells the kernel the earliest deadline, if it changed.
     pub(crate) fn arm(&mut self, now: Instant) -> io::Result<()> {
-        let earliest = self.entries.peek().map(|Reverse((deadline, _))| *deadline);
+        let earliest = self.entries.first().map(|&(deadline, _)| deadline);
         if earliest == self.armed {
             return Ok(());
         }
@@ -103,4 +107,9 @@ impl AsFd for Timers {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
+}
+
+/// A duration in the terms of smoltcp.
+pub(crate) fn duration(duration: std::time::Duration) -> smoltcp::time::Duration {
+    smoltcp::time::Duration::from_micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
 }

@@ -268,7 +268,6 @@ fn what_is_not_there_is_refused_by_name() {
         (&["export", "one"], "export"),
         (&["save", BUSYBOX], "save"),
         (&["update", "--memory", "64m", "one"], "update"),
-        (&["network", "create", "other"], "network"),
         (&["volume", "create", "other"], "volume"),
         (
             &["run", "--rm", "-v", "/tmp:/x", BUSYBOX, "true"],

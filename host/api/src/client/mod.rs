@@ -1,7 +1,7 @@
 //! A client of Docker's Engine API on a unix socket.
 //!
 //! [`Client`] keeps connections that may be used again; [`Target`] says which resource is meant;
-//! a file per noun (`containers`, `exec`, `images`, `system`) adds the verbs. Attach and exec turn
+//! a file per noun (`containers`, `exec`, `images`, `networks`, `system`) adds the verbs. Attach and exec turn
 //! their connection into a [`Hijacked`] byte stream; everything else that does not end by itself
 //! (logs, events, load) is a [`StreamedBody`].
 //!
@@ -17,6 +17,7 @@ mod frames;
 mod hijack;
 mod images;
 mod models;
+mod networks;
 mod streamed;
 mod system;
 mod target;
@@ -32,7 +33,8 @@ pub use images::ImportOptions;
 pub use models::{
     ContainerConfigFacts, ContainerExit, ContainerFacts, ContainerHostFacts, ContainerStateFacts,
     ContainerSummary, CreatedContainer, Event, EventActor, ExecState, ExitError, HostAddress,
-    ImageSummary, NetworkFacts, PortBinding, Progress, ProgressError, RemovedImage, TopReply,
+    ImageSummary, NetworkFacts, NetworkSummary, PortBinding, Progress, ProgressError, RemovedImage,
+    SummaryNetworks, TopReply,
 };
 pub use streamed::StreamedBody;
 pub use target::Target;
@@ -41,8 +43,10 @@ pub use upload::Upload;
 /// Models of requests, as Docker's own description of the API has them.
 pub mod request {
     pub use bollard_stubs::models::{
-        ContainerCreateBody, HostConfig, Mount, MountTmpfsOptions, MountType, PortBinding,
-        ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+        ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, Ipam, IpamConfig,
+        Mount, MountTmpfsOptions, MountType, NetworkConnectRequest, NetworkCreateRequest,
+        NetworkDisconnectRequest, NetworkingConfig, PortBinding, ResourcesUlimits, RestartPolicy,
+        RestartPolicyNameEnum,
     };
 }
 

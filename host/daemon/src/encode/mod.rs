@@ -5,10 +5,12 @@ mod duration;
 mod event;
 mod host_config;
 mod image;
+mod network;
 mod ports;
 mod summary;
 
-pub(crate) use container::container;
+pub(crate) use container::inspected;
 pub(crate) use event::event;
 pub(crate) use image::{history, image, image_summary, removed};
+pub(crate) use network::network;
 pub(crate) use summary::summary;

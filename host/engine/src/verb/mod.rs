@@ -12,6 +12,7 @@ pub mod kill;
 pub mod list;
 pub mod logs;
 pub mod machine;
+pub mod network;
 pub mod pause;
 pub mod remove;
 pub mod rename;

@@ -19,6 +19,7 @@ use smoltcp::socket::tcp::State;
 use super::buffers::Endpoint;
 use crate::epoll::Readiness;
 use crate::limits::{HALF_CLOSED_KEEP_ALIVE, TCP_UNANSWERED_TIMEOUT};
+use crate::timers;
 
 pub(super) struct Connection {
     pub(super) endpoint: Endpoint,
@@ -85,8 +86,8 @@ impl Connection {
         self.guest_closed |= has_finished(socket.state());
         if self.guest_closed && !self.guest_finished && !socket.can_recv() {
             self.guest_finished = true;
-            socket.set_keep_alive(Some(duration(HALF_CLOSED_KEEP_ALIVE)));
-            socket.set_timeout(Some(duration(TCP_UNANSWERED_TIMEOUT)));
+            socket.set_keep_alive(Some(timers::duration(HALF_CLOSED_KEEP_ALIVE)));
+            socket.set_timeout(Some(timers::duration(TCP_UNANSWERED_TIMEOUT)));
             match rustix::net::shutdown(&self.host, Shutdown::Write) {
                 // Its peer has reset it; reading says so.
                 Ok(()) | Err(Errno::NOTCONN) => {}
@@ -153,8 +154,4 @@ fn has_finished(state: State) -> bool {
         state,
         State::CloseWait | State::LastAck | State::Closing | State::TimeWait
     )
-}
-
-fn duration(duration: Duration) -> smoltcp::time::Duration {
-    smoltcp::time::Duration::from_micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
 }

@@ -7,39 +7,37 @@
 //! A flow with something to send stands in line once; [`Tcp::transmit`] makes one packet of the
 //! first in line and puts it at the end again. So no flow starves another, and nothing is made
 //! before the guest has room for it.
+//!
+//! - `opening` – from a SYN to an open connection, or to the news that there is none
+//! - `connection` – an open connection's two sockets
+//! - `wire` – smoltcp, polled with one packet and one connection
+//! - `buffers` – how much memory each connection gets
+//! - `refusal` – segments and answers made by hand
 
 mod buffers;
 mod connection;
-mod dial;
+mod opening;
 mod refusal;
 mod wire;
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::io::Errno;
-use smoltcp::iface::{Config, Interface};
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{HardwareAddress, TcpControl, TcpRepr};
+use smoltcp::wire::TcpControl;
 
 use self::buffers::Buffers;
 use self::connection::Connection;
-use self::dial::Dial;
-use self::refusal::Refusal;
-use self::wire::{Wire, WireShape};
+use self::refusal::Segment;
+use self::wire::Engine;
 use crate::core::{Core, frame_in_place};
+use crate::dial::Dial;
+use crate::dns::Resolver;
 use crate::epoll::{Readiness, Token};
 use crate::ethernet::{HEADER_BYTES, Station};
-use crate::icmp::{self, Unreachable};
 use crate::ip::Datagram;
-use crate::limits::MAX_PARKED_SYN;
-use crate::network::{Networks, Route};
+use crate::network::Networks;
 use crate::table::{Table, Ticket};
-
-/// Room for what smoltcp answers at once: a header with every option.
-const REPLY_BYTES: usize = 128;
 
 /// The least time until a flow is looked at again that said it had something to do but did not.
 const MIN_TIMER_DELAY: Duration = Duration::from_millis(1);
@@ -61,6 +59,17 @@ struct Flow {
     wake_at: Option<Instant>,
 }
 
+impl Flow {
+    fn new(station: Station, stage: Stage) -> Self {
+        Self {
+            station,
+            stage,
+            in_line: false,
+            wake_at: None,
+        }
+    }
+}
+
 enum Stage {
     /// The host is connecting; the guest's SYN waits for the outcome.
     Connecting { dial: Dial, syn: Vec<u8> },
@@ -72,8 +81,7 @@ enum Stage {
 
 /// All TCP connections of all networks.
 pub(crate) struct Tcp {
-    interface: Interface,
-    shape: WireShape,
+    engine: Engine,
     flows: Table<Key, Flow>,
     line: VecDeque<Ticket>,
     buffers: Buffers,
@@ -81,22 +89,12 @@ pub(crate) struct Tcp {
 
 impl Tcp {
     pub(crate) fn new(core: &Core, max_flows: usize) -> Self {
-        let shape = WireShape {
-            mtu: core.mtu,
-            checksums: core.checksums,
-        };
-        let mut config = Config::new(HardwareAddress::Ip);
-        // Randomly keyed hashes make sequence numbers that a guest cannot foresee.
-        config.random_seed = RandomState::new().build_hasher().finish();
-        let mut interface = Interface::new(config, &mut Wire::new(shape, None, &mut []), core.now);
-        // Guests connect to any address there is; whether they may was decided before.
-        interface.set_any_ip(true);
-        let flows = Table::new(max_flows);
+        let engine = Engine::new(core);
+        let (flows, line) = (Table::new(max_flows), VecDeque::new());
         Self {
-            interface,
-            shape,
+            engine,
             flows,
-            line: VecDeque::new(),
+            line,
             buffers: Buffers::new(),
         }
     }
@@ -106,23 +104,22 @@ impl Tcp {
         &mut self,
         core: &mut Core,
         networks: &Networks,
+        resolver: &mut Resolver,
         sender: Station,
-        datagram: &Datagram<'_>,
+        datagram: Datagram<'_>,
     ) {
-        let Some(segment) = refusal::parse(datagram, core.checksums.verify) else {
+        let Some(segment) = Segment::parse(sender, datagram, core.checksums.verify) else {
             core.counters.packets_malformed += 1;
             return;
         };
-        let (guest, remote) = refusal::ends(datagram, &segment);
         let key = Key {
             vlan: sender.vlan,
-            guest,
-            remote,
+            guest: segment.guest(),
+            remote: segment.remote(),
         };
-        let opens = segment.control == TcpControl::Syn && segment.ack_number.is_none();
         let mut known = self.flows.find(&key);
         if let Some(ticket) = known
-            && opens
+            && segment.opens()
             && self.is_over(ticket)
         {
             // The guest uses its port anew before the last packets of the old flow went out.
@@ -130,93 +127,28 @@ impl Tcp {
             known = None;
         }
         match known {
-            Some(ticket) => self.feed(core, ticket, &segment, datagram.packet),
-            None if opens => self.begin(core, networks, key, sender, datagram, &segment),
-            None => send_reset(core, sender, datagram, &segment),
-        }
-    }
-
-    /// A guest wants a connection: the host tries first.
-    fn begin(
-        &mut self,
-        core: &mut Core,
-        networks: &Networks,
-        key: Key,
-        sender: Station,
-        datagram: &Datagram<'_>,
-        segment: &TcpRepr<'_>,
-    ) {
-        let route = networks.route(key.vlan, key.remote.ip(), key.remote.port());
-        let syn = refusal::parked(datagram, segment);
-        let dial = match route {
-            Route::Nowhere => {
-                core.counters.packets_dropped += 1;
-                return;
-            }
-            Route::Unreachable => Err(Errno::NETUNREACH),
-            Route::Dns | Route::Refused => Err(Errno::CONNREFUSED),
-            Route::Host | Route::Beyond if self.flows.is_full() || syn.len() > MAX_PARKED_SYN => {
-                Err(Errno::CONNREFUSED)
-            }
-            Route::Host | Route::Beyond => Dial::start(dial::candidates(route, key.remote)),
-        };
-        match dial {
-            Ok(dial) => {
-                let stage = Stage::Connecting { dial, syn };
-                let flow = Flow {
-                    station: sender,
-                    stage,
-                    in_line: false,
-                    wake_at: None,
-                };
-                if let Some(ticket) = self.flows.insert(key, flow) {
-                    self.watch(core, ticket);
-                }
-            }
-            Err(error) => refuse(core, networks, sender, &syn, error),
-        }
-    }
-
-    /// Has epoll tell of the socket that a flow is connecting.
-    fn watch(&mut self, core: &mut Core, ticket: Ticket) {
-        let Some(flow) = self.flows.get_mut(ticket) else {
-            return;
-        };
-        let Stage::Connecting { dial, .. } = &flow.stage else {
-            return;
-        };
-        if let Err(error) = core
-            .epoll
-            .add_socket(dial.socket.as_fd(), Token::Tcp(ticket))
-        {
-            // The limit of watches is the host's; without one the flow would hang for ever.
-            tracing::warn!(%error, "cannot watch a socket");
-            self.flows.remove(ticket);
+            Some(ticket) => self.feed(core, ticket, &segment),
+            None if segment.opens() => self.begin(core, networks, resolver, key, &segment),
+            None => refusal::send_reset(core, &segment),
         }
     }
 
     /// A segment for a flow that there is.
-    fn feed(&mut self, core: &mut Core, ticket: Ticket, segment: &TcpRepr<'_>, packet: &[u8]) {
+    fn feed(&mut self, core: &mut Core, ticket: Ticket, segment: &Segment<'_>) {
         let Some(flow) = self.flows.get_mut(ticket) else {
             return;
         };
         match &mut flow.stage {
-            Stage::Connecting { .. } if segment.control == TcpControl::Rst => {
+            Stage::Connecting { .. } if segment.header.control == TcpControl::Rst => {
                 self.flows.remove(ticket);
             }
             // The SYN again: its answer is on the way.
             Stage::Connecting { .. } | Stage::Leaving => {}
             Stage::Open(connection) => {
-                let station = flow.station;
-                process(
-                    &mut self.interface,
-                    self.shape,
-                    core,
-                    station,
-                    connection,
-                    packet,
-                );
-                self.carry(ticket);
+                let packet = segment.datagram.packet;
+                self.engine.ingress(core, flow.station, connection, packet);
+                connection.carry();
+                self.stand_in_line(ticket);
             }
         }
     }
@@ -235,80 +167,14 @@ impl Tcp {
         match &mut flow.stage {
             Stage::Open(connection) => {
                 connection.note(readiness);
-                self.carry(ticket);
+                connection.carry();
+                self.stand_in_line(ticket);
             }
-            Stage::Connecting { dial, .. } if readiness.writable => {
-                let outcome = dial.outcome();
-                self.connected(core, networks, ticket, outcome);
+            Stage::Connecting { .. } if readiness.writable => {
+                self.connected(core, networks, ticket);
             }
             Stage::Connecting { .. } | Stage::Leaving => {}
         }
-    }
-
-    /// The host's connect has ended one way or the other.
-    fn connected(
-        &mut self,
-        core: &mut Core,
-        networks: &Networks,
-        ticket: Ticket,
-        outcome: Result<(), Errno>,
-    ) {
-        let Some(flow) = self.flows.get_mut(ticket) else {
-            return;
-        };
-        let station = flow.station;
-        let stage = std::mem::replace(&mut flow.stage, Stage::Leaving);
-        let Stage::Connecting { dial, syn } = stage else {
-            return;
-        };
-        let host = match outcome {
-            Ok(()) => dial.socket,
-            Err(error) => match dial.next(error) {
-                Ok(dial) => {
-                    flow.stage = Stage::Connecting { dial, syn };
-                    return self.watch(core, ticket);
-                }
-                Err(error) => {
-                    self.flows.remove(ticket);
-                    return refuse(core, networks, station, &syn, error);
-                }
-            },
-        };
-        self.open(core, ticket, host, &syn);
-    }
-
-    /// The host is connected: now the guest's SYN is answered.
-    fn open(&mut self, core: &mut Core, ticket: Ticket, host: OwnedFd, syn: &[u8]) {
-        let Some((key, flow)) = self.flows.entry_mut(ticket) else {
-            return;
-        };
-        let mut endpoint = self.buffers.take();
-        let listening = endpoint.socket().listen(key.remote);
-        listening.expect("a closed socket with a port listens");
-        let mut connection = Connection::new(endpoint, host);
-        process(
-            &mut self.interface,
-            self.shape,
-            core,
-            flow.station,
-            &mut connection,
-            syn,
-        );
-        flow.stage = Stage::Open(connection);
-        core.counters.tcp_opened += 1;
-        self.stand_in_line(ticket);
-    }
-
-    /// Carries bytes between the two sides of an open flow and has it say so to the guest.
-    fn carry(&mut self, ticket: Ticket) {
-        let Some(flow) = self.flows.get_mut(ticket) else {
-            return;
-        };
-        let Stage::Open(connection) = &mut flow.stage else {
-            return;
-        };
-        connection.carry();
-        self.stand_in_line(ticket);
     }
 
     /// The time has come that a flow asked for.
@@ -353,10 +219,7 @@ impl Tcp {
         let Stage::Open(connection) = &mut flow.stage else {
             return None;
         };
-        let mut wire = Wire::new(self.shape, None, room);
-        self.interface
-            .poll_egress(core.now, &mut wire, connection.endpoint.set());
-        wire.written
+        self.engine.egress(core, connection, room)
     }
 
     /// A flow has nothing more to send: it has ended, or waits for a segment, socket or time.
@@ -371,12 +234,14 @@ impl Tcp {
         let Stage::Open(connection) = &mut flow.stage else {
             return;
         };
-        let wanted = self.interface.poll_at(core.now, connection.endpoint.set());
-        let Some(wanted) = wanted.map(|wanted| wanted.max(core.now + MIN_TIMER_DELAY)) else {
+        let Some(wanted) = self.engine.wake_at(core, connection) else {
             return;
         };
+        let wanted = wanted.max(core.now + MIN_TIMER_DELAY);
         if flow.wake_at.is_none_or(|wake_at| wanted < wake_at) {
-            flow.wake_at = Some(wanted);
+            if let Some(later) = flow.wake_at.replace(wanted) {
+                core.timers.cancel(later, Token::Tcp(ticket));
+            }
             core.timers.schedule(wanted, Token::Tcp(ticket));
         }
     }
@@ -392,6 +257,9 @@ impl Tcp {
         let Some((_, flow)) = self.flows.remove(ticket) else {
             return;
         };
+        if let Some(wake_at) = flow.wake_at {
+            core.timers.cancel(wake_at, Token::Tcp(ticket));
+        }
         if let Stage::Open(connection) = flow.stage {
             let (endpoint, reset) = connection.finish();
             core.counters.tcp_reset += u64::from(reset);
@@ -416,60 +284,4 @@ impl Tcp {
         }
         self.line.clear();
     }
-}
-
-/// Gives a packet of the guest to smoltcp, and its immediate answer to the outbox.
-fn process(
-    interface: &mut Interface,
-    shape: WireShape,
-    core: &mut Core,
-    station: Station,
-    connection: &mut Connection,
-    packet: &[u8],
-) {
-    let mut reply = [0; REPLY_BYTES];
-    let mut wire = Wire::new(shape, Some(packet), &mut reply);
-    interface.poll_ingress_single(core.now, &mut wire, connection.endpoint.set());
-    if let Some(length) = wire.written {
-        core.send_packet(station, &reply[..length]);
-    }
-}
-
-fn send_reset(core: &mut Core, receiver: Station, datagram: &Datagram<'_>, segment: &TcpRepr<'_>) {
-    if let Some(packet) = refusal::reset(datagram, segment) {
-        core.send_packet(receiver, &packet);
-    }
-}
-
-/// Tells a guest that its SYN led to `error`.
-fn refuse(core: &mut Core, networks: &Networks, receiver: Station, syn: &[u8], error: Errno) {
-    core.counters.tcp_refused += 1;
-    let datagram = match syn.first().map(|byte| byte >> 4) {
-        Some(4) => Datagram::parse_v4(syn),
-        _ => Datagram::parse_v6(syn),
-    };
-    let Some(datagram) = datagram else { return };
-    match Refusal::from_errno(error) {
-        Refusal::Silence => {}
-        Refusal::Unreachable(why) => send_unreachable(core, networks, receiver, &datagram, why),
-        Refusal::Reset => {
-            if let Some(segment) = refusal::parse(&datagram, false) {
-                send_reset(core, receiver, &datagram, &segment);
-            }
-        }
-    }
-}
-
-fn send_unreachable(
-    core: &mut Core,
-    networks: &Networks,
-    receiver: Station,
-    datagram: &Datagram<'_>,
-    why: Unreachable,
-) {
-    let Some(gateway) = networks.gateway_for(receiver.vlan, datagram.source) else {
-        return;
-    };
-    let packet = icmp::unreachable(gateway, datagram.source, why, datagram.packet);
-    core.send_packet(receiver, &packet);
 }

@@ -4,31 +4,98 @@
 //! of one socket for each connection, so that a packet costs the same however many there are. A
 //! packet is read where the guest's frame lies and written where the guest will read it.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use smoltcp::iface::{Config, Interface};
 use smoltcp::phy::{
     Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken,
 };
 use smoltcp::time::Instant;
+use smoltcp::wire::HardwareAddress;
 
+use super::connection::Connection;
 use crate::config::Checksums;
+use crate::core::Core;
+use crate::ethernet::Station;
+
+/// Room for what smoltcp answers at once: a header with every option.
+const REPLY_BYTES: usize = 128;
+
+/// smoltcp, for one packet of one connection at a time.
+pub(super) struct Engine {
+    interface: Interface,
+    shape: WireShape,
+}
+
+impl Engine {
+    pub(super) fn new(core: &Core) -> Self {
+        let shape = WireShape {
+            mtu: core.mtu,
+            checksums: core.checksums,
+        };
+        let mut config = Config::new(HardwareAddress::Ip);
+        // Randomly keyed hashes make sequence numbers that a guest cannot foresee.
+        config.random_seed = RandomState::new().build_hasher().finish();
+        let mut interface = Interface::new(config, &mut Wire::new(shape, None, &mut []), core.now);
+        // Guests connect to any address there is; whether they may was decided before.
+        interface.set_any_ip(true);
+        Self { interface, shape }
+    }
+
+    /// Gives a packet of the guest to a connection, and its immediate answer to the outbox.
+    pub(super) fn ingress(
+        &mut self,
+        core: &mut Core,
+        station: Station,
+        connection: &mut Connection,
+        packet: &[u8],
+    ) {
+        let mut reply = [0; REPLY_BYTES];
+        let mut wire = Wire::new(self.shape, Some(packet), &mut reply);
+        self.interface
+            .poll_ingress_single(core.now, &mut wire, connection.endpoint.set());
+        if let Some(length) = wire.written {
+            core.send_packet(station, &reply[..length]);
+        }
+    }
+
+    /// Writes the next packet of a connection into `room`; its length, if there is one.
+    pub(super) fn egress(
+        &mut self,
+        core: &Core,
+        connection: &mut Connection,
+        room: &mut [u8],
+    ) -> Option<usize> {
+        let mut wire = Wire::new(self.shape, None, room);
+        self.interface
+            .poll_egress(core.now, &mut wire, connection.endpoint.set());
+        wire.written
+    }
+
+    /// When a connection wants to be looked at again, though nothing happens.
+    pub(super) fn wake_at(&mut self, core: &Core, connection: &mut Connection) -> Option<Instant> {
+        self.interface.poll_at(core.now, connection.endpoint.set())
+    }
+}
 
 /// What the interface knows of its device, for as long as it lives.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct WireShape {
-    pub(super) mtu: usize,
-    pub(super) checksums: Checksums,
+struct WireShape {
+    mtu: usize,
+    checksums: Checksums,
 }
 
 /// At most one packet to read, and room for one to write.
-pub(super) struct Wire<'a> {
-    pub(super) shape: WireShape,
-    pub(super) inbound: Option<&'a [u8]>,
-    pub(super) room: &'a mut [u8],
+struct Wire<'a> {
+    shape: WireShape,
+    inbound: Option<&'a [u8]>,
+    room: &'a mut [u8],
     /// Length of the packet that was written.
-    pub(super) written: Option<usize>,
+    written: Option<usize>,
 }
 
 impl<'a> Wire<'a> {
-    pub(super) fn new(shape: WireShape, inbound: Option<&'a [u8]>, room: &'a mut [u8]) -> Self {
+    fn new(shape: WireShape, inbound: Option<&'a [u8]>, room: &'a mut [u8]) -> Self {
         Self {
             shape,
             inbound,
@@ -38,7 +105,7 @@ impl<'a> Wire<'a> {
     }
 }
 
-pub(super) struct Inbound<'a>(&'a [u8]);
+struct Inbound<'a>(&'a [u8]);
 
 impl RxToken for Inbound<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
@@ -46,7 +113,7 @@ impl RxToken for Inbound<'_> {
     }
 }
 
-pub(super) struct Outbound<'a> {
+struct Outbound<'a> {
     room: &'a mut [u8],
     written: &'a mut Option<usize>,
 }

@@ -40,14 +40,14 @@ pub(crate) fn socket(address: SocketAddr, kind: SocketType) -> Result<OwnedFd, E
 }
 
 /// A connect that is under way, and the addresses to try should it fail.
-pub(super) struct Dial {
+pub(crate) struct Dial {
     candidates: VecDeque<SocketAddr>,
-    pub(super) socket: OwnedFd,
+    pub(crate) socket: OwnedFd,
 }
 
 impl Dial {
     /// Begins with the first address that can be begun with.
-    pub(super) fn start(mut candidates: VecDeque<SocketAddr>) -> Result<Self, Errno> {
+    pub(crate) fn start(mut candidates: VecDeque<SocketAddr>) -> Result<Self, Errno> {
         let mut failure = Errno::ADDRNOTAVAIL;
         while let Some(address) = candidates.pop_front() {
             match connect(address) {
@@ -59,12 +59,12 @@ impl Dial {
     }
 
     /// What became of the connect, once its socket is ready.
-    pub(super) fn outcome(&self) -> Result<(), Errno> {
+    pub(crate) fn outcome(&self) -> Result<(), Errno> {
         sockopt::socket_error(&self.socket).and_then(|outcome| outcome)
     }
 
     /// Begins with the next address, after `failure` of this one.
-    pub(super) fn next(self, failure: Errno) -> Result<Self, Errno> {
+    pub(crate) fn next(self, failure: Errno) -> Result<Self, Errno> {
         if self.candidates.is_empty() {
             return Err(failure);
         }
