@@ -34,6 +34,8 @@ pub struct EngineOptions {
     pub boot: Arc<dyn Boot>,
     /// Images.
     pub images: Arc<dyn ImageLibrary>,
+    /// `daemon.json`: what the user says about registries; read anew for each use.
+    pub registry_settings: PathBuf,
     /// How long the machine stays up with nothing to do.
     pub machine_idle: Duration,
 }
@@ -56,6 +58,7 @@ struct Inner {
     home: PathBuf,
     containers: Registry,
     images: Arc<dyn ImageLibrary>,
+    registry_settings: PathBuf,
     machine: Supervisor,
     events: EventBus,
     execs: ExecTable,
@@ -91,6 +94,7 @@ impl Engine {
             home: options.home,
             containers,
             images: options.images,
+            registry_settings: options.registry_settings,
             machine: Supervisor::new(options.boot, options.machine_idle, leftovers),
             events: EventBus::new(),
             execs: ExecTable::default(),
@@ -157,6 +161,10 @@ impl Engine {
 
     pub(crate) fn images(&self) -> &Arc<dyn ImageLibrary> {
         &self.0.images
+    }
+
+    pub(crate) fn registry_settings(&self) -> &Path {
+        &self.0.registry_settings
     }
 
     pub(crate) fn machine(&self) -> &Supervisor {

@@ -17,6 +17,7 @@ mod frames;
 mod hijack;
 mod images;
 mod models;
+mod registry;
 mod streamed;
 mod system;
 mod target;
@@ -31,9 +32,11 @@ pub use hijack::{Hijacked, HijackedReader};
 pub use images::ImportOptions;
 pub use models::{
     ContainerConfigFacts, ContainerExit, ContainerFacts, ContainerHostFacts, ContainerStateFacts,
-    ContainerSummary, CreatedContainer, Event, EventActor, ExecState, ExitError, HostAddress,
-    ImageSummary, NetworkFacts, PortBinding, Progress, ProgressError, RemovedImage, TopReply,
+    ContainerSummary, CreatedContainer, Event, EventActor, ExecState, ExitError, FoundImage,
+    HistoryStep, HostAddress, ImageSummary, LoginReply, NetworkFacts, PortBinding, Progress,
+    ProgressDetail, ProgressError, PrunedImages, RemovedImage, TopReply,
 };
+pub use registry::RegistryAuth;
 pub use streamed::StreamedBody;
 pub use target::Target;
 pub use upload::Upload;

@@ -20,7 +20,13 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "stop", "restart", "kill", "pause", "unpause", "rm", "rename",
         ],
     ),
-    ("Images", &["images", "load", "import", "tag", "rmi"]),
+    (
+        "Images",
+        &[
+            "images", "pull", "push", "search", "save", "load", "import", "tag", "rmi", "history",
+            "image", "login", "logout",
+        ],
+    ),
     (
         "dhow itself",
         &["machine", "info", "version", "doctor", "env", "completion"],
@@ -29,7 +35,8 @@ const GROUPS: [(&str, &[&str]); 5] = [
 
 /// What people type first.
 const EXAMPLES: &str = "Examples:
-  dhow load -i busybox.tar                   add an image
+  dhow pull busybox                          add an image from a registry
+  dhow load -i busybox.tar                   add one from an archive
   dhow run --rm -it busybox sh               a shell in a container
   dhow run -d --name web -p 8080:80 IMAGE    a server on http://127.0.0.1:8080/
   eval \"$(dhow env)\"; docker ps              Docker's own tools, with dhow behind them

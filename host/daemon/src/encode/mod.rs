@@ -7,8 +7,10 @@ mod host_config;
 mod image;
 mod ports;
 mod summary;
+mod transfer;
 
 pub(crate) use container::container;
 pub(crate) use event::event;
 pub(crate) use image::{history, image, image_summary, removed};
 pub(crate) use summary::summary;
+pub(crate) use transfer::{pull_step, pulled, push_step, pushed};

@@ -9,6 +9,7 @@ mod lifecycle;
 mod logs;
 mod machine;
 mod nothing;
+mod registry;
 mod system;
 mod wait;
 

@@ -9,7 +9,7 @@ use super::{ImageStore, StoreError};
 use crate::decompress::{Compression, Decompressor};
 use crate::digest::{Digest, ImageId};
 use crate::layer::LayerError;
-use crate::manifest::ARCHITECTURE;
+use crate::platform::ARCHITECTURE;
 use crate::reference::Reference;
 
 /// Buffer for the input.
@@ -87,6 +87,7 @@ impl ImageStore {
             config_json,
             layers: vec![layer],
             references,
+            manifest: None,
         };
         self.commit_all(vec![image]).map_err(ImportError::Store)?;
         Ok(id)
