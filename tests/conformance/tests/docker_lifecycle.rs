@@ -266,7 +266,6 @@ fn what_is_not_there_is_refused_by_name() {
         (&["diff", "one"], "diff"),
         (&["cp", "one:/etc/passwd", "-"], "cp"),
         (&["export", "one"], "export"),
-        (&["save", BUSYBOX], "save"),
         (&["update", "--memory", "64m", "one"], "update"),
         (&["network", "create", "other"], "network"),
         (&["volume", "create", "other"], "volume"),

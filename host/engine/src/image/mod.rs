@@ -89,8 +89,13 @@ pub enum ImageError {
     #[error(transparent)]
     Push(#[from] PushError),
     /// A registry does not believe who asks.
-    #[error("login failed")]
-    Login(#[source] RegistryError),
+    #[error("the registry {host} refused the login: {message}")]
+    Login {
+        /// Its name.
+        host: String,
+        /// Its words.
+        message: String,
+    },
     /// The store failed.
     #[error("the image store failed")]
     Store(#[source] MachineFailure),
@@ -106,7 +111,7 @@ impl Classified for ImageError {
             | Self::Pull(PullError::Registry(error))
             | Self::Push(PushError::Registry(error)) => registry_class(error),
             Self::Push(PushError::NotFound { .. }) => ErrorClass::NotFound,
-            Self::Login(_) => ErrorClass::Unauthorized,
+            Self::Login { .. } => ErrorClass::Unauthorized,
             Self::Pull(_) | Self::Push(_) | Self::Store(_) => ErrorClass::Internal,
         }
     }

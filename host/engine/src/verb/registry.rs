@@ -104,7 +104,7 @@ impl Engine {
         let client = self.registry_client()?;
         let outcome = blocking(move || client.login(&credentials)).await;
         outcome.map_err(|error| match error {
-            RegistryError::Denied { .. } => ImageError::Login(error),
+            RegistryError::Denied { host, message, .. } => ImageError::Login { host, message },
             other => other.into(),
         })
     }

@@ -40,6 +40,9 @@ const MAX_MESSAGE_BYTES: u64 = 64 << 10;
 /// Letters of a registry's message that are shown.
 const MAX_MESSAGE_LETTERS: usize = 300;
 
+/// How the standard library begins to say that a name does not resolve.
+const LOOKUP_FAILURE: &str = "failed to lookup address information";
+
 /// What we are to registries.
 const USER_AGENT: &str = concat!("dhow/", env!("CARGO_PKG_VERSION"));
 
@@ -50,7 +53,10 @@ pub(crate) struct Transport {
     proxies: Proxies,
     /// One for each scheme and host, which differ in trust and proxy.
     agents: Mutex<HashMap<String, Agent>>,
+    /// Whoever asked has gone.
     cancelled: AtomicBool,
+    /// A part has failed, so that the rest is of no use.
+    interrupted: AtomicBool,
 }
 
 /// What is sent after the headers.
@@ -112,6 +118,7 @@ impl Transport {
             proxies: Proxies::read(|name| std::env::var(name).ok()),
             agents: Mutex::default(),
             cancelled: AtomicBool::new(false),
+            interrupted: AtomicBool::new(false),
         }
     }
 
@@ -119,9 +126,15 @@ impl Transport {
         &self.settings
     }
 
-    /// Ends everything that goes on, in whatever thread.
+    /// Ends everything that goes on, in whatever thread, for good.
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Ordering::SeqCst);
+        self.interrupt();
+    }
+
+    /// Ends everything that goes on, until [`restart`](Self::restart).
+    pub(crate) fn interrupt(&self) {
+        self.interrupted.store(true, Ordering::SeqCst);
         let agents =
             std::mem::take(&mut *self.agents.lock().unwrap_or_else(PoisonError::into_inner));
         for agent in agents.into_values() {
@@ -129,8 +142,13 @@ impl Transport {
         }
     }
 
+    /// Lets things go on after an interruption.
+    pub(crate) fn restart(&self) {
+        self.interrupted.store(false, Ordering::SeqCst);
+    }
+
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::SeqCst)
+        self.cancelled.load(Ordering::SeqCst) || self.interrupted.load(Ordering::SeqCst)
     }
 
     /// Waits, unless cancelled meanwhile.
@@ -315,6 +333,10 @@ fn io_failure(host: String, source: io::Error) -> RegistryError {
         .cloned();
     match tls {
         Some(error) => tls_failure(host, &error),
+        // The standard library has no kind for it.
+        None if source.to_string().starts_with(LOOKUP_FAILURE) => {
+            RegistryError::UnknownHost { host }
+        }
         None => RegistryError::Unreachable { host, source },
     }
 }
@@ -327,10 +349,14 @@ fn tls_failure(host: String, error: &rustls::Error) -> RegistryError {
     if is_plain {
         return RegistryError::PlainHttp { host };
     }
-    RegistryError::Tls {
-        host,
-        source: io::Error::other(error.clone()),
-    }
+    let source = match error.to_string() {
+        // What `openssl req -x509` makes: common, and told by webpki in words for programmers.
+        text if text.contains("CaUsedAsEndEntity") => io::Error::other(
+            "its certificate is an authority's own (CA:TRUE), which cannot be a server's",
+        ),
+        _ => io::Error::other(error.clone()),
+    };
+    RegistryError::Tls { host, source }
 }
 
 /// The certificates this host trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` change what that is), read
