@@ -4,7 +4,7 @@ use std::io::Read;
 use std::net::Shutdown;
 use std::time::Duration;
 
-use dhow_container::Runtime;
+use dhow_container::{Process, Runtime};
 use dhow_protocol::{
     Connect, ExecProcess, Failure, FailureKind, PROTOCOL_VERSION, Reply, Request, RunContainer,
     Welcome,
@@ -31,6 +31,19 @@ pub(crate) fn answer(runtime: &Runtime, mut stream: VsockStream) -> Result<(), M
         } => hello(protocol, unix_time_ns),
         Request::Signal(request) => done(runtime.signal(&request).map_err(|error| error.failure())),
         Request::Resize(request) => done(runtime.resize(&request).map_err(|error| error.failure())),
+        Request::Attach {
+            container,
+            interface,
+        } => done(
+            runtime
+                .attach(&container, &interface)
+                .map_err(|error| error.failure()),
+        ),
+        Request::Detach { container, network } => done(
+            runtime
+                .detach(&container, &network)
+                .map_err(|error| error.failure()),
+        ),
         Request::Pause { container, frozen } => done(
             runtime
                 .pause(&container, frozen)
@@ -84,7 +97,7 @@ fn run(
 ) -> Result<(), MessageError> {
     match runtime.run(request) {
         Ok(process) => {
-            message::send(&mut stream, &Reply::Started { pid: process.pid })?;
+            message::send(&mut stream, &started(&process))?;
             process::carry(runtime, process, &stream, Lifetime::Container(&request.id));
             Ok(())
         }
@@ -99,7 +112,7 @@ fn exec(
 ) -> Result<(), MessageError> {
     match runtime.exec(request) {
         Ok(process) => {
-            message::send(&mut stream, &Reply::Started { pid: process.pid })?;
+            message::send(&mut stream, &started(&process))?;
             process::carry(
                 runtime,
                 process,
@@ -115,6 +128,13 @@ fn exec(
     }
 }
 
+fn started(process: &Process) -> Reply {
+    Reply::Started {
+        pid: process.pid,
+        warnings: process.warnings.clone(),
+    }
+}
+
 fn connect(
     runtime: &Runtime,
     mut stream: VsockStream,
@@ -123,7 +143,12 @@ fn connect(
     let connected = runtime
         .network_namespace(&request.container)
         .map_err(|error| error.failure())
-        .and_then(|namespace| forward::connect(&namespace, request, &stream));
+        .and_then(|namespace| {
+            let own = runtime
+                .network_addresses(&request.container)
+                .map_err(|error| error.failure())?;
+            forward::connect(&namespace, &own, request, &stream)
+        });
     match connected {
         Ok(peer) => {
             message::send(&mut stream, &Reply::Done)?;

@@ -5,7 +5,7 @@
 //! and no stream stays behind for a client that is gone.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -22,17 +22,22 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// Longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Connects to `port` on the container's loopback; tries again for `patience` while it is refused.
+/// Connects to `port` in the container; tries again for `patience` while it is refused.
 ///
 /// The calling thread must be in the container's network namespace.
 ///
 /// # Errors
 /// The last refusal, or [`io::ErrorKind::ConnectionAborted`] where the host gave up.
-pub(crate) fn tcp(port: u16, patience: Duration, host: &VsockStream) -> io::Result<TcpStream> {
+pub(crate) fn tcp(
+    own: &[IpAddr],
+    port: u16,
+    patience: Duration,
+    host: &VsockStream,
+) -> io::Result<TcpStream> {
     let deadline = Instant::now() + patience;
     let mut pause = FIRST_PAUSE;
     loop {
-        match try_each(port, deadline, host) {
+        match try_each(own, port, deadline, host) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
                 return Ok(stream);
@@ -45,17 +50,26 @@ pub(crate) fn tcp(port: u16, patience: Duration, host: &VsockStream) -> io::Resu
     }
 }
 
-/// One try at each address that a server bound to every address answers on.
-fn try_each(port: u16, deadline: Instant, host: &VsockStream) -> io::Result<TcpStream> {
-    let first = try_one((Ipv4Addr::LOCALHOST, port).into(), deadline, host);
-    match first {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            let second = try_one((Ipv6Addr::LOCALHOST, port).into(), deadline, host);
+/// One try at each address that the application may answer on: the container's own ones first, as
+/// Docker's traffic comes there (an application may trust what comes from its loopback interface),
+/// then the loopback interface, which Docker does not reach.
+fn try_each(
+    own: &[IpAddr],
+    port: u16,
+    deadline: Instant,
+    host: &VsockStream,
+) -> io::Result<TcpStream> {
+    let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let mut refusal = None;
+    for address in own.iter().chain(&loopback) {
+        match try_one((*address, port).into(), deadline, host) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return Err(error),
             // The first refusal says more than a container's lack of IPv6.
-            second.map_err(|_| error)
-        }
-        other => other,
+            Err(error) => refusal.get_or_insert(error),
+        };
     }
+    Err(refusal.unwrap_or_else(|| io::ErrorKind::ConnectionRefused.into()))
 }
 
 fn try_one(address: SocketAddr, deadline: Instant, host: &VsockStream) -> io::Result<TcpStream> {

@@ -1,7 +1,7 @@
 //! The guest's end of a published port: a socket inside the container's network namespace.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Duration;
@@ -24,12 +24,13 @@ pub(crate) enum Peer {
     Udp(UdpSocket),
 }
 
-/// Connects to the port inside the namespace; where nobody listens, tries again until the
+/// Connects to the port inside the namespace, where the container has its own addresses; where nobody listens, tries again until the
 /// request's patience or the host's connection ends.
 ///
 /// Moves the calling thread into the namespace: it must be the connection's own.
 pub(crate) fn connect(
     namespace: &OwnedFd,
+    own: &[IpAddr],
     request: &Connect,
     host: &VsockStream,
 ) -> Result<Peer, Failure> {
@@ -40,9 +41,9 @@ pub(crate) fn connect(
     match request.kind {
         SocketKind::Tcp => {
             let patience = Duration::from_millis(request.wait_ms.into());
-            connect::tcp(request.port, patience, host).map(Peer::Tcp)
+            connect::tcp(own, request.port, patience, host).map(Peer::Tcp)
         }
-        SocketKind::Udp => connect_udp(request.port).map(Peer::Udp),
+        SocketKind::Udp => connect_udp(own, request.port).map(Peer::Udp),
     }
     .map_err(|error| Failure {
         kind: FailureKind::Refused,
@@ -50,9 +51,12 @@ pub(crate) fn connect(
     })
 }
 
-fn connect_udp(port: u16) -> io::Result<UdpSocket> {
+/// A datagram to nobody is not refused in time, so there is one try: at the container's own address,
+/// as Docker, or the loopback interface where it has none.
+fn connect_udp(own: &[IpAddr], port: u16) -> io::Result<UdpSocket> {
+    let own = own.iter().copied().find(IpAddr::is_ipv4);
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    socket.connect((Ipv4Addr::LOCALHOST, port))?;
+    socket.connect((own.unwrap_or(Ipv4Addr::LOCALHOST.into()), port))?;
     Ok(socket)
 }
 

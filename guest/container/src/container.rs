@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dhow_protocol::{Failure, FailureKind};
 
 use crate::cgroup::Cgroup;
+use crate::network::Connection;
 use crate::plan::process::Filter;
 use crate::reaper::ExitWatch;
 
@@ -108,6 +109,8 @@ pub(crate) struct Container {
     pub(crate) frozen: Mutex<bool>,
     /// Its further processes.
     pub(crate) execs: Execs,
+    /// Its connections to networks, in the order of its interfaces.
+    pub(crate) connections: Mutex<Vec<Connection>>,
 }
 
 /// The further processes of a container by id; one without a process is being started.
@@ -141,6 +144,13 @@ impl Container {
     /// Forgets a further process that has ended.
     pub(crate) fn forget_exec(&self, exec: &str) {
         self.execs().remove(exec);
+    }
+
+    /// Its connections to networks.
+    pub(crate) fn connections(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn execs(&self) -> MutexGuard<'_, HashMap<String, Option<Arc<Running>>>> {

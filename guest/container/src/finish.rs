@@ -50,6 +50,8 @@ impl Runtime {
     /// [`FinishError`]; even then the container is gone from the runtime.
     pub fn finished(&self, container: &str) -> Result<Finished, FinishError> {
         let (ended, _place) = self.register.take(container)?;
+        self.networks
+            .release(std::mem::take(&mut *ended.connections()));
         let oom_killed = ended.cgroup.was_out_of_memory();
         ended
             .cgroup

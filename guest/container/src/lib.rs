@@ -11,7 +11,8 @@
 //! | [`Runtime::signal`] | `signal.rs` | sends a signal |
 //! | [`Runtime::resize`] | `resize.rs` | changes a terminal's size |
 //! | [`Runtime::pause`] | `pause.rs` | freezes and thaws |
-//! | [`Runtime::network_namespace`] | `network.rs` | lets the agent connect to its ports |
+//! | [`Runtime::attach`], [`Runtime::detach`] | `network/attach.rs` | connects and disconnects |
+//! | [`Runtime::network_namespace`] | `network/namespace.rs` | lets the agent connect to its ports |
 //! | [`Runtime::finished`] | `finish.rs` | clears up after the first process has ended |
 //! | [`Runtime::remove`] | `remove.rs` | deletes what the data disk holds |
 //! | [`Runtime::shutdown`] | `shutdown.rs` | ends everything |
@@ -48,7 +49,7 @@ pub use crate::exec::ExecError;
 pub use crate::finish::{FinishError, Finished};
 pub use crate::init::init_if_requested;
 pub use crate::io::{IoError, ProcessIo};
-pub use crate::network::NetworkError;
+pub use crate::network::{NetlinkError, NetworkError};
 pub use crate::pause::PauseError;
 pub use crate::plan::ZeroByte;
 pub use crate::plan::mounts::MountError;

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use dhow_protocol::RunContainer;
+use dhow_protocol::{NetworkSetup, RunContainer};
 use oci_spec::runtime::{Linux, Process as OciProcess, Spec};
 use rustix::fs::{Mode, OFlags};
 
@@ -17,6 +17,7 @@ use self::undo::{Folder, Unused};
 use crate::cgroup::{Cgroup, devices, limits};
 use crate::container::{Container, Execs, Running};
 use crate::io::{IoError, StreamRequest, Streams};
+use crate::network::NetworkError;
 use crate::plan::mounts::{self, MountPlan};
 use crate::plan::namespaces::{self, Namespaces};
 use crate::plan::process::{self, Filter, Surroundings};
@@ -52,13 +53,22 @@ impl Runtime {
         let layers = self.layers.mount(&request.layers)?;
         let root = Arc::new(overlay::mount(&layers, &folder.path)?);
         let parts = self.parts(request, &spec, &root, &folder.path)?;
+        let own_network = matches!(request.network, NetworkSetup::Own(_));
+        if parts.namespaces.own_network != own_network {
+            return Err(NetworkError::Namespace.into());
+        }
         let cgroup = Unused::new(self.cgroups.create(&request.id)?);
         let warnings = self.limit(cgroup.get(), linux)?;
 
+        let network = self.connect(&request.network)?;
+        let mut clone_flags = parts.namespaces.clone_flags;
+        if !network.left_to_clone {
+            clone_flags &= !namespaces::NEW_NETWORK;
+        }
         let ticket = self.reaper.begin();
         let plan = Plan {
             steps: &parts.steps,
-            namespaces: parts.namespaces.clone_flags,
+            namespaces: clone_flags,
             cgroup: cgroup.get().folder(),
             exposed: parts.namespaces.pid.is_some(),
         };
@@ -66,6 +76,7 @@ impl Runtime {
         let spawned = self
             .spawn(&plan, joined)
             .map_err(|error| command_error(error, oci))?;
+        let connections = network.keep();
         let pidfd = Arc::new(spawned.pidfd);
         let exit = ticket.register(spawned.pid);
         let own_pidfd = clone_descriptor(&pidfd)?;
@@ -83,6 +94,7 @@ impl Runtime {
             may_trace: capability::may_trace(oci.capabilities().as_ref()),
             frozen: Mutex::default(),
             execs: Execs::default(),
+            connections: Mutex::new(connections),
         });
         folder.keep();
         Ok(Process {
@@ -157,6 +169,7 @@ impl Runtime {
                 streams: &mut streams,
                 seccomp: seccomp.as_ref(),
                 init: request.init,
+                bare_network: matches!(&request.network, NetworkSetup::Own(list) if list.is_empty()),
             },
         )?;
         Ok(Parts {
@@ -205,7 +218,9 @@ impl Runtime {
             steps.push(Step::ControllingTerminal);
         }
         steps.extend(ingredients.files);
-        steps.extend(system::names(spec, namespaces).map_err(PartError::from)?);
+        steps.extend(
+            system::names(spec, namespaces, ingredients.bare_network).map_err(PartError::from)?,
+        );
         steps.push(process::working_directory(oci).map_err(PartError::from)?);
         steps.extend(system::protection(spec).map_err(PartError::from)?);
         let init = ingredients.init.then(own_executable).transpose()?;
@@ -277,6 +292,8 @@ struct Ingredients<'a> {
     streams: &'a mut Streams,
     seccomp: Option<&'a Filter>,
     init: bool,
+    /// Whether the network is made with the process, its loopback interface down.
+    bare_network: bool,
 }
 
 /// A container, ready to start.

@@ -12,6 +12,7 @@ use crate::cgroup::devices::{self, DeviceFilterError, Instruction};
 use crate::cgroup::{CgroupError, Tree};
 use crate::container::Register;
 use crate::io::ProcessIo;
+use crate::network::Networks;
 use crate::reaper::{ExitWatch, Reaper};
 use crate::rootfs::layers::Layers;
 
@@ -87,6 +88,7 @@ pub struct Runtime {
     pub(crate) layers: Layers,
     pub(crate) cgroups: Tree,
     pub(crate) register: Register,
+    pub(crate) networks: Networks,
     pub(crate) reaper: Reaper,
     pub(crate) machine: Machine,
     device_programs: Mutex<HashMap<Vec<Instruction>, std::sync::Arc<OwnedFd>>>,
@@ -127,11 +129,18 @@ impl Runtime {
         make_folders(&paths.data.join("containers"))?;
         forbid_tracing()?;
         let machine = Machine::inspect(paths.run.join("root"))?;
+        let network = PathBuf::from("/proc/self/ns/net");
+        let network = rustix::fs::open(&network, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| SetupError::Prepare {
+            path: network,
+            errno,
+        })?;
         let cgroups = Tree::new(&paths.cgroup).map_err(SetupError::Cgroup)?;
         Ok(Self {
             layers: Layers::new(&paths.layer_disk, &paths.run.join("layers")),
             cgroups,
             register: Register::default(),
+            networks: Networks::new(network),
             reaper: Reaper::start().map_err(SetupError::Reaper)?,
             machine,
             paths,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::network::{Interface, NetworkSetup};
+
 /// The first message on a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
@@ -23,6 +25,20 @@ pub enum Request {
     Resize(Resize),
     /// Opens a connection to a port inside a container's network namespace; raw bytes follow.
     Connect(Connect),
+    /// Connects a running container to a network.
+    Attach {
+        /// The container's id.
+        container: String,
+        /// Its interface there.
+        interface: Interface,
+    },
+    /// Disconnects a running container from a network; one that is not connected is fine.
+    Detach {
+        /// The container's id.
+        container: String,
+        /// The network, as in [`Interface::network`].
+        network: String,
+    },
     /// Freezes every process of a container, or lets them go on.
     Pause {
         /// The container's id.
@@ -66,6 +82,9 @@ pub struct RunContainer {
     pub additional_groups: Vec<String>,
     /// The image's layers, lowest first.
     pub layers: Vec<LayerRange>,
+    /// Its network. Agrees with the namespaces of `config_json`: one of its own for
+    /// [`NetworkSetup::Own`], none for the others.
+    pub network: NetworkSetup,
     /// Content of `/etc/hosts`, mounted over the image's.
     pub hosts: String,
     /// Content of `/etc/resolv.conf`, mounted over the image's.

@@ -62,6 +62,7 @@ impl<E: Classified> From<E> for Failure {
             ErrorClass::Unauthorized => StatusCode::UNAUTHORIZED,
             ErrorClass::NotFound => StatusCode::NOT_FOUND,
             ErrorClass::Conflict => StatusCode::CONFLICT,
+            ErrorClass::Forbidden => StatusCode::FORBIDDEN,
             ErrorClass::NotModified => StatusCode::NOT_MODIFIED,
             ErrorClass::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             ErrorClass::Internal => StatusCode::INTERNAL_SERVER_ERROR,

@@ -428,7 +428,11 @@ async fn the_docker_cli_reads_our_facts() {
     assert_eq!(info.stdout, "erofs dhow\n", "{}", info.stderr);
     assert_eq!(images.stdout, "busybox:latest\n", "{}", images.stderr);
     assert_eq!(df.code, 0, "{}", df.stderr);
-    assert_eq!(networks.stdout, "bridge\nnone\n", "{}", networks.stderr);
+    assert_eq!(
+        networks.stdout, "bridge\nhost\nnone\n",
+        "{}",
+        networks.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

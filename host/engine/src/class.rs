@@ -11,6 +11,8 @@ pub enum ErrorClass {
     NotFound,
     /// It is there, but its state forbids the request.
     Conflict,
+    /// It is not allowed, whatever its state.
+    Forbidden,
     /// The thing is already as asked.
     NotModified,
     /// A known part of Docker's API that dhow does not have yet.

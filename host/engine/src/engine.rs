@@ -5,7 +5,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -17,6 +17,8 @@ use crate::guest::Boot;
 use crate::id::{Id, random_bytes};
 use crate::image::ImageLibrary;
 use crate::machine::Supervisor;
+use crate::network::{Endpoint, Networks};
+use crate::notice::Notices;
 use crate::port::PortTable;
 use crate::time::Timestamp;
 
@@ -24,6 +26,8 @@ use crate::time::Timestamp;
 const CONTAINERS: &str = "containers";
 /// Folder of the machine in a home.
 const MACHINE: &str = "machine";
+/// Folder of the networks in a home.
+const NETWORKS: &str = "networks";
 
 /// What an engine is made of.
 #[derive(Debug)]
@@ -42,7 +46,7 @@ pub struct EngineOptions {
 
 /// Why an engine could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to read the containers in {path}")]
+#[error("failed to read {path}")]
 pub struct OpenError {
     path: String,
     #[source]
@@ -63,9 +67,10 @@ struct Inner {
     events: EventBus,
     execs: ExecTable,
     ports: PortTable,
+    networks: Networks,
     /// Bumped whenever a container starts or ends.
     activity: watch::Sender<u64>,
-    notices: Mutex<Vec<String>>,
+    notices: Notices,
     instance: String,
 }
 
@@ -81,10 +86,15 @@ impl Engine {
             source,
         };
         let (containers, lost) = Registry::load(&directory).map_err(failed)?;
+        let networks = options.home.join(NETWORKS);
+        let networks = Networks::load(networks.clone()).map_err(|source| OpenError {
+            path: networks.display().to_string(),
+            source,
+        })?;
         let leftovers = options.home.join(MACHINE).join("removed");
-        let mut notices = Vec::new();
+        let notices = Notices::default();
         if lost > 0 {
-            notices.push(format!(
+            notices.add(format!(
                 "{lost} running container(s) ended when the daemon was killed; \
                  start them again with `dhow start`"
             ));
@@ -95,12 +105,18 @@ impl Engine {
             containers,
             images: options.images,
             registry_settings: options.registry_settings,
-            machine: Supervisor::new(options.boot, options.machine_idle, leftovers),
+            machine: Supervisor::new(
+                options.boot,
+                options.machine_idle,
+                leftovers,
+                notices.clone(),
+            ),
             events: EventBus::new(),
             execs: ExecTable::default(),
             ports: PortTable::default(),
+            networks,
             activity: watch::channel(0).0,
-            notices: Mutex::new(notices),
+            notices,
             instance: instance.iter().map(|byte| format!("{byte:02x}")).collect(),
         })))
     }
@@ -123,16 +139,17 @@ impl Engine {
         &self.0.instance
     }
 
-    /// What the user should be told once: what was lost with the daemon before.
+    /// What the user should be told once: what was lost with the daemon before, or with a machine
+    /// that ended by itself.
     #[must_use]
     pub fn take_notices(&self) -> Vec<String> {
-        std::mem::take(&mut *self.locked_notices())
+        self.0.notices.take()
     }
 
-    /// What the user should be told, without taking it.
+    /// Whether there is something to tell.
     #[must_use]
-    pub fn notices(&self) -> Vec<String> {
-        self.locked_notices().clone()
+    pub fn has_notices(&self) -> bool {
+        !self.0.notices.is_empty()
     }
 
     /// All containers.
@@ -183,6 +200,10 @@ impl Engine {
         &self.0.ports
     }
 
+    pub(crate) fn networks(&self) -> &Networks {
+        &self.0.networks
+    }
+
     /// Where a container's files go.
     pub(crate) fn container_directory(&self, id: &Id) -> io::Result<PathBuf> {
         let directory = self.0.home.join(CONTAINERS).join(id.as_str());
@@ -208,10 +229,32 @@ impl Engine {
         });
     }
 
-    fn locked_notices(&self) -> MutexGuard<'_, Vec<String>> {
-        self.0
-            .notices
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Tells listeners what happened to a container's place on a network.
+    pub(crate) fn announce_network(&self, endpoint: &Endpoint, container: &Id, action: &str) {
+        let attributes = [
+            ("container", container.to_string()),
+            ("name", endpoint.network_name.clone()),
+            ("type", "bridge".to_owned()),
+        ];
+        self.announce_of_network(&endpoint.network, action, &attributes);
+    }
+
+    /// Tells listeners what happened to a network.
+    pub(crate) fn announce_of_network(
+        &self,
+        network: &Id,
+        action: &str,
+        attributes: &[(&str, String)],
+    ) {
+        let attributes = attributes.iter();
+        self.0.events.publish(Event {
+            kind: EventKind::Network,
+            action: action.to_owned(),
+            actor: network.to_string(),
+            attributes: attributes
+                .map(|(key, value)| ((*key).to_owned(), value.clone()))
+                .collect(),
+            time: Timestamp::now(),
+        });
     }
 }

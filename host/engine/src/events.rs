@@ -23,6 +23,8 @@ pub enum EventKind {
     Image,
     /// The daemon or its machine.
     Daemon,
+    /// A network.
+    Network,
 }
 
 /// Something that happened.
@@ -65,6 +67,7 @@ impl EventKind {
             Self::Container => "container",
             Self::Image => "image",
             Self::Daemon => "daemon",
+            Self::Network => "network",
         }
     }
 }
@@ -165,7 +168,11 @@ fn matches(event: &Event, filters: &Filters) -> bool {
     filters.all_of(|key, value| match key {
         "type" => event.kind.name() == value,
         "event" => event.action == value || event.action.split(':').next() == Some(value),
-        "container" => is_about(EventKind::Container, value),
+        "container" => {
+            is_about(EventKind::Container, value)
+                || event.kind == EventKind::Network && attribute("container").starts_with(value)
+        }
+        "network" => is_about(EventKind::Network, value),
         "image" => {
             is_about(EventKind::Image, value)
                 || event.kind == EventKind::Container && attribute("image") == value

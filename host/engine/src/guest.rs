@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use dhow_machine::NetworkCommand;
 use dhow_protocol::{Failure, LayerRange, Reply, Request};
 use tokio::net::UnixStream;
 
@@ -62,6 +63,9 @@ pub trait Guest: Debug + Send + Sync {
 
     /// Puts a layer file on the layer disk; the same file again costs nothing.
     fn map_layer(&self, file: PathBuf) -> Boxed<'_, Result<LayerRange, MachineFailure>>;
+
+    /// Changes the machine's networks, at its host end; done in order, never answered.
+    fn network(&self, command: NetworkCommand) -> Boxed<'_, Result<(), MachineFailure>>;
 
     /// Resolves when the machine has ended, with the reason in one line.
     fn ended(&self) -> Boxed<'_, String>;

@@ -7,6 +7,7 @@
 //! - [`log`], [`events`] – what was said and what happened
 //! - [`oci`] – the runtime-spec configuration a container gets
 //! - [`port`] – published ports
+//! - [`network`] – networks, addresses and names
 //! - [`guest`], [`machine`] – the machine, and who starts and stops it
 //! - [`image`] – images as the verbs need them
 //!
@@ -24,6 +25,8 @@ pub mod image;
 pub mod log;
 pub mod machine;
 pub mod name;
+pub mod network;
+mod notice;
 pub mod oci;
 pub mod port;
 pub mod signal;

@@ -23,4 +23,5 @@ pub use machine::{
     Machine, MachineConfig, MachineExit, MachineFacts, MapError, StartError, StopError,
     default_memory_bytes,
 };
-pub use spec::MachineSpec;
+pub use owner::OwnerError;
+pub use spec::{MachineSpec, NetworkCommand, Subnet};

@@ -15,7 +15,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{oneshot, watch};
 
 use crate::engine::Engine;
-use crate::spec::{MachineSpec, OwnerCommand, OwnerEvent, VmExit};
+use crate::spec::{MachineSpec, NetworkCommand, OwnerCommand, OwnerEvent, VmExit};
 
 /// Why the owner could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,7 @@ type Waiters = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<(), String>>>>>;
 /// A running owner.
 #[derive(Debug)]
 pub(crate) struct Owner {
-    stdin: tokio::sync::Mutex<Option<ChildStdin>>,
+    stdin: Arc<tokio::sync::Mutex<Option<ChildStdin>>>,
     waiters: Waiters,
     ended: watch::Receiver<Option<VmExit>>,
     process_id: Option<u32>,
@@ -83,7 +83,7 @@ impl Owner {
         let process_id = child.id();
         tokio::spawn(follow(child, stdout, Arc::clone(&waiters), sender));
         Ok(Self {
-            stdin: tokio::sync::Mutex::new(Some(stdin)),
+            stdin: Arc::new(tokio::sync::Mutex::new(Some(stdin))),
             waiters,
             ended,
             process_id,
@@ -112,17 +112,31 @@ impl Owner {
             length,
             path: path.to_owned(),
         };
-        {
-            let mut stdin = self.stdin.lock().await;
-            let pipe = stdin.as_mut().ok_or(OwnerError::Gone)?;
-            pipe.write_all(&line(&command))
-                .await
-                .map_err(|_gone| OwnerError::Gone)?;
-        }
+        self.send(&command).await?;
         match answer.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(reason)) => Err(OwnerError::Refused(reason)),
             Err(_dropped) => Err(OwnerError::Gone),
+        }
+    }
+
+    /// Has the networks behind the guest's NIC changed, after all changes asked for before.
+    pub(crate) async fn network(&self, command: NetworkCommand) -> Result<(), OwnerError> {
+        self.send(&OwnerCommand::Network(command)).await
+    }
+
+    /// Writes one command, all of it even where the caller gives up waiting: half a line would
+    /// spoil the next one.
+    async fn send(&self, command: &OwnerCommand) -> Result<(), OwnerError> {
+        let bytes = line(command);
+        let mut stdin = Arc::clone(&self.stdin).lock_owned().await;
+        let written = tokio::spawn(async move {
+            let pipe = stdin.as_mut()?;
+            pipe.write_all(&bytes).await.ok()
+        });
+        match written.await {
+            Ok(Some(())) => Ok(()),
+            Ok(None) | Err(_) => Err(OwnerError::Gone),
         }
     }
 

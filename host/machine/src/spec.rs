@@ -1,9 +1,13 @@
 //! What the process that owns a VM is told: one serialisable description, never rebuilt from
 //! live devices.
 
+mod network;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub use network::{NetworkCommand, Subnet};
 
 /// A VM to run, written as one line of JSON to the owning process's standard input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +57,8 @@ pub enum OwnerCommand {
         /// The file.
         path: PathBuf,
     },
+    /// Change the networks behind the guest's NIC. Not answered.
+    Network(NetworkCommand),
 }
 
 /// A line from the owning process.

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::event::epoll;
+use rustix::event::{Timespec, epoll};
 
 /// Events taken from the kernel at a time.
 const EVENT_BATCH: usize = 16;
@@ -107,11 +107,15 @@ impl Poll {
         }
     }
 
-    /// Waits until something is ready and appends it to `sources`.
-    pub(crate) fn wait(&mut self, sources: &mut Vec<Source>) -> io::Result<()> {
+    /// Appends what is ready to `sources`; where nothing is, waits for it unless in a `hurry`.
+    pub(crate) fn wait(&mut self, sources: &mut Vec<Source>, hurry: bool) -> io::Result<()> {
+        const AT_ONCE: Timespec = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
         self.ready.clear();
         let spare = rustix::buffer::spare_capacity(&mut self.ready);
-        match epoll::wait(&self.epoll, spare, None) {
+        match epoll::wait(&self.epoll, spare, hurry.then_some(&AT_ONCE)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }

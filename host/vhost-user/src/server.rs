@@ -114,7 +114,8 @@ impl Server {
     fn serve(&mut self, poll: &mut Poll) -> Result<Exit, ServeError> {
         let mut ready = Vec::new();
         loop {
-            poll.wait(&mut ready)
+            let hurry = self.endpoints.iter().any(Endpoint::has_unfinished);
+            poll.wait(&mut ready, hurry)
                 .map_err(ServeError::because("wait for an event"))?;
             for source in ready.drain(..) {
                 if source == Source::Stop {
@@ -123,6 +124,9 @@ impl Server {
                 if self.dispatch(source, poll)? && self.is_deserted() {
                     return Ok(Exit::HungUp);
                 }
+            }
+            for endpoint in &mut self.endpoints {
+                endpoint.go_on(poll, &mut self.mappings)?;
             }
         }
     }
@@ -220,6 +224,23 @@ impl Endpoint {
             self.report(error);
         }
         Ok(received.is_err())
+    }
+
+    /// Whether the device left work over when it was last called.
+    fn has_unfinished(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::has_unfinished)
+    }
+
+    /// Gives the device each event that it has not finished with, once.
+    fn go_on(&mut self, poll: &Poll, mappings: &mut Mappings) -> Result<(), ServeError> {
+        let unfinished = match &mut self.session {
+            Some(session) => session.take_unfinished(),
+            None => return Ok(()),
+        };
+        for event in unfinished {
+            let _over = self.session_event(Some(event), poll, mappings)?;
+        }
+        Ok(())
     }
 
     /// Ends the session and makes the device as new.

@@ -9,7 +9,7 @@ mod requests;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use dhow_virtio::{DeviceError, Event, Queues, VirtioDevice};
+use dhow_virtio::{DeviceError, Event, Progress, Queues, VirtioDevice};
 use vhost::vhost_user::message::{FrontendReq, VhostUserVirtioFeatures};
 use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 use virtio_queue::{Queue, QueueT};
@@ -71,6 +71,8 @@ pub(crate) struct Session {
     queues: Vec<Queue>,
     vrings: Vec<Vring>,
     active: bool,
+    /// What the device has more to do for: at most one event for each queue and one for the host.
+    unfinished: Vec<Event>,
 }
 
 impl Session {
@@ -104,6 +106,7 @@ impl Session {
             vrings: queues.iter().map(|_| Vring::default()).collect(),
             queues,
             active: false,
+            unfinished: Vec::new(),
         })
     }
 
@@ -142,9 +145,25 @@ impl Session {
         let Some(memory) = &self.memory else { return };
         let calls = Calls(&self.vrings);
         let mut queues = Queues::new(memory.guest(), &mut self.queues, &calls);
-        if let Err(error) = device.handle(event, &mut queues) {
-            self.give_up(&error, device, poll);
+        match device.handle(event, &mut queues) {
+            Ok(Progress::Idle) => {}
+            Ok(Progress::More) => {
+                if !self.unfinished.contains(&event) {
+                    self.unfinished.push(event);
+                }
+            }
+            Err(error) => self.give_up(&error, device, poll),
         }
+    }
+
+    /// Whether the device left work over when it was last called.
+    pub(crate) fn has_unfinished(&self) -> bool {
+        !self.unfinished.is_empty()
+    }
+
+    /// The events that the device is to be given again.
+    pub(crate) fn take_unfinished(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.unfinished)
     }
 
     /// Stops everything: the front-end is gone, or must start anew.
@@ -153,6 +172,7 @@ impl Session {
             self.stop(queue, poll);
             self.vrings[queue].kick = None;
         }
+        self.unfinished.clear();
         if std::mem::take(&mut self.active) {
             device.reset();
         }
@@ -194,6 +214,7 @@ impl Session {
         }
         if self.active && !self.queues.iter().any(Queue::ready) {
             self.active = false;
+            self.unfinished.clear();
             device.reset();
         }
         Ok(())

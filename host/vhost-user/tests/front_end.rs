@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use dhow_vhost_user::Exit;
 use dhow_virtio::block::LayerDisk;
 use dhow_virtio::rng::Rng;
-use dhow_virtio::{DeviceError, Event, Queues, VirtioDevice};
+use dhow_virtio::{DeviceError, Event, Progress, Queues, VirtioDevice};
 use support::{FrontEnd, Machine, Serving, message, send, wait_readable};
 use vhost::VhostBackend;
 use vhost::vhost_user::VhostUserFrontend;
@@ -52,6 +52,23 @@ fn every_kick_is_noticed_though_none_is_read() {
     }
 
     assert_eq!(front_end.ring.used().idx().load(), 100);
+}
+
+#[test]
+fn a_device_that_has_more_to_do_than_one_share_is_called_again() {
+    let serving = Serving::start(vec![Box::new(Rng::new())]);
+    let machine = Machine::new();
+    let mut front_end = FrontEnd::connect(serving.socket(0), &machine);
+    for _ in 0..200 {
+        front_end.offer(8);
+    }
+
+    front_end.kick();
+    while front_end.ring.used().idx().load() < 200 {
+        front_end.wait_for_call();
+    }
+
+    assert_eq!(front_end.last_used(), 8);
 }
 
 #[test]
@@ -187,25 +204,19 @@ impl VirtioDevice for Diary {
     fn host_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
-    fn handle(&mut self, event: Event, queues: &mut Queues<'_>) -> Result<(), DeviceError> {
+    fn handle(&mut self, event: Event, queues: &mut Queues<'_>) -> Result<Progress, DeviceError> {
         self.note(format!("{event:?}"));
         let Some((memory, queue)) = queues.get(0) else {
-            return Ok(());
+            return Ok(Progress::Idle);
         };
-        queue
-            .pop_descriptor_chain(memory)
-            .map(|_| ())
-            .ok_or(DeviceError::Host {
-                operation: "find a chain",
-                source: std::io::ErrorKind::Other.into(),
-            })
-            .or_else(|error| {
-                if queue.next_avail() > 0 {
-                    Err(error)
-                } else {
-                    Ok(())
-                }
-            })
+        let found = queue.pop_descriptor_chain(memory).is_some();
+        if found || queue.next_avail() == 0 {
+            return Ok(Progress::Idle);
+        }
+        Err(DeviceError::Host {
+            operation: "find a chain",
+            source: std::io::ErrorKind::Other.into(),
+        })
     }
     fn reset(&mut self) {
         self.note("reset");

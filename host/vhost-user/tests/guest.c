@@ -4,12 +4,17 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <arpa/inet.h>
 #include <linux/fs.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,6 +23,9 @@
 #define SUPER_OFFSET 1024
 #define PIECE_BYTES 65536
 #define PIECES 256
+#define MTU 65520
+/* Free for experiments (IEEE 802): nobody but the test answers it. */
+#define ETHER_TYPE 0x88b5
 
 static char piece[PIECE_BYTES];
 static char back[PIECE_BYTES];
@@ -57,6 +65,41 @@ static void try_random(void)
 
 	result("hwrng", read(file, back, 64) == 64);
 	close(file);
+}
+
+/* Sends a frame of this length to ourselves; what stands behind the NIC returns it. */
+static int frame_returns(int packets, const unsigned char *address, int length)
+{
+	for (int i = ETH_HLEN; i < length; i++)
+		piece[i] = i * 7;
+	memcpy(piece, address, ETH_ALEN);
+	memcpy(piece + ETH_ALEN, address, ETH_ALEN);
+	*(unsigned short *)(piece + 2 * ETH_ALEN) = htons(ETHER_TYPE);
+	return send(packets, piece, length, 0) == length &&
+	       recv(packets, back, PIECE_BYTES, 0) == length &&
+	       memcmp(piece, back, length) == 0;
+}
+
+static void try_network(void)
+{
+	int packets = socket(AF_PACKET, SOCK_RAW, htons(ETHER_TYPE));
+	struct ifreq nic = { .ifr_name = "eth0" };
+	struct sockaddr_ll here = { .sll_family = AF_PACKET, .sll_protocol = htons(ETHER_TYPE) };
+	unsigned char address[ETH_ALEN];
+
+	result("mtu", ioctl(packets, SIOCGIFMTU, &nic) == 0 && nic.ifr_mtu == MTU);
+	ioctl(packets, SIOCGIFHWADDR, &nic);
+	memcpy(address, nic.ifr_hwaddr.sa_data, ETH_ALEN);
+	result("address", memcmp(address, "\2dhow\1", ETH_ALEN) == 0);
+	here.sll_ifindex = if_nametoindex("eth0");
+	nic.ifr_flags = IFF_UP;
+	result("up", ioctl(packets, SIOCSIFFLAGS, &nic) == 0 &&
+			bind(packets, (struct sockaddr *)&here, sizeof here) == 0);
+	result("frames", frame_returns(packets, address, 60) &&
+			frame_returns(packets, address, 1514) &&
+			frame_returns(packets, address, MTU + ETH_HLEN) &&
+			frame_returns(packets, address, 60));
+	close(packets);
 }
 
 static void try_layers(void)
@@ -115,6 +158,7 @@ int main(void)
 	mount("proc", "/proc", "proc", 0, "");
 	if (task_is("task=write")) {
 		try_random();
+		try_network();
 		try_layers();
 	}
 	result("ext4", mount("/dev/vdb", "/data", "ext4", 0, "") == 0);

@@ -1,9 +1,13 @@
-//! The devices under a real guest: User Mode Linux boots, reads the layer disk, writes the data disk.
+//! The devices under a real guest: User Mode Linux boots, reads the layer disk, writes the data disk,
+//! gets its own frames back from its NIC.
 //!
 //! Needs the kernel that `cargo xtask build` makes (found through `DHOW_DIST`, or in `target/dhow`
 //! above this crate), `gcc`, `cpio`, `mkfs.erofs` and `mke2fs`. The guest's init is `guest.c`.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -11,7 +15,9 @@ use std::process::{Command, Output, Stdio};
 
 use dhow_vhost_user::{Exit, Server};
 use dhow_virtio::block::{DataDisk, LAYER_ALIGNMENT_BYTES, LayerDisk};
+use dhow_virtio::net::{Checksums, Link};
 use dhow_virtio::rng::Rng;
+use dhow_virtio::{Net, NetConfig};
 
 /// Where the second copy of the layer lies on the layer disk: `guest.c` knows it, too.
 const SECOND_LAYER_OFFSET: u64 = 64 << 20;
@@ -46,6 +52,10 @@ fn a_guest_uses_every_device_and_a_second_machine_finds_its_data() {
         results(&first),
         [
             "hwrng ok",
+            "mtu ok",
+            "address ok",
+            "up ok",
+            "frames ok",
             "erofs ok",
             "second layer ok",
             "hole ok",
@@ -66,6 +76,60 @@ fn a_guest_uses_every_device_and_a_second_machine_finds_its_data() {
         "{grown_bytes} bytes were not given back"
     );
     run(Command::new("e2fsck").args(["-fn"]).arg(&disk));
+}
+
+/// Returns every frame to the guest it came from.
+struct Echo {
+    frames: VecDeque<Vec<u8>>,
+    /// Never readable: there is nothing to wait for.
+    silence: io::PipeReader,
+    _keeps_it_silent: io::PipeWriter,
+}
+
+impl Echo {
+    fn new() -> Self {
+        let (silence, keeper) = io::pipe().expect(REASON);
+        Self {
+            frames: VecDeque::new(),
+            silence,
+            _keeps_it_silent: keeper,
+        }
+    }
+}
+
+impl Link for Echo {
+    fn host_fd(&self) -> BorrowedFd<'_> {
+        self.silence.as_fd()
+    }
+
+    fn agree(&mut self, _checksums: Checksums) {}
+
+    fn receive(&mut self, frame: &[u8]) {
+        self.frames.push_back(frame.to_vec());
+    }
+
+    fn poll(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn transmit(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let frame = self.frames.pop_front()?;
+        buffer[..frame.len()].copy_from_slice(&frame);
+        Some(frame.len())
+    }
+
+    fn reset(&mut self) {
+        self.frames.clear();
+    }
+}
+
+/// The NIC that `guest.c` expects.
+fn nic() -> Net {
+    let config = NetConfig {
+        mac: [2, b'd', b'h', b'o', b'w', 1],
+        mtu: 65_520,
+    };
+    Net::new(config, Box::new(Echo::new()))
 }
 
 /// Boots one machine and returns what it printed; the server must end with it.
@@ -95,7 +159,8 @@ fn boot(folder: &Path, initramfs: &Path, layer: &Path, disk: &Path, task: &str) 
     server
         .add(Box::new(Rng::new()), listen("rng"))
         .expect(REASON);
-    let (stopped, stop) = std::io::pipe().expect(REASON);
+    server.add(Box::new(nic()), listen("net")).expect(REASON);
+    let (stopped, stop) = io::pipe().expect(REASON);
     let serving = std::thread::spawn(move || server.run(stopped).expect(REASON));
 
     let output = linux(folder, &sockets, initramfs, task);
@@ -128,6 +193,7 @@ fn linux(folder: &Path, sockets: &Path, initramfs: &Path, task: &str) -> Output 
         ))
         .arg(format!("virtio_uml.device={}/data:2:1", sockets.display()))
         .arg(format!("virtio_uml.device={}/rng:4:2", sockets.display()))
+        .arg(format!("virtio_uml.device={}/net:1:3", sockets.display()))
         .arg(format!("task={task}"))
         .env("TMPDIR", folder)
         // The kernel keeps a folder there, and crashes at once where it cannot.

@@ -2,13 +2,20 @@
 //!
 //! A driver negotiates features, calls [`VirtioDevice::activate`] once the guest has set
 //! `DRIVER_OK`, then calls [`VirtioDevice::handle`] for each queue notification and each time the
-//! device's host descriptor becomes readable. All calls for one device come from one thread.
+//! device's host descriptor becomes readable. Calls for one device come one at a time, but not
+//! always from the same thread: under KVM a vCPU's thread activates and resets what the event
+//! loop's thread otherwise serves.
+//!
+//! Rule: one call does a bounded share of work and says [`Progress::More`] where it left some, so
+//! that a guest which refills a ring as fast as it is drained delays none of its other devices.
 
 use std::fmt;
 use std::os::fd::BorrowedFd;
 
 use virtio_queue::{Queue, QueueT};
 use vm_memory::GuestMemoryMmap;
+
+use crate::ring;
 
 /// What a driver tells a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +26,33 @@ pub enum Event {
     Host,
 }
 
+/// How far a device came with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "work is left undone unless the driver comes back"]
+pub enum Progress {
+    /// Nothing is left to do until the next event.
+    Idle,
+    /// The call did its share and left the rest: the driver hands over the same event again once
+    /// other devices have had their turn. No notification comes for what is left.
+    More,
+}
+
+impl Progress {
+    /// What two parts of a device together have left.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Idle, Self::Idle) => Self::Idle,
+            _ => Self::More,
+        }
+    }
+}
+
 /// Where used-buffer notifications go: an irqfd, a vhost-user call descriptor, a test's counter.
 pub trait Interrupt {
     /// Tells the guest that the queue of this index has used buffers.
     ///
-    /// Called from the device's thread, at most once per [`Queues::notify`]; must not block.
+    /// Called while the device handles an event, at most once per [`Queues::notify`]; must not
+    /// block.
     fn signal_used(&self, queue: u16) -> std::io::Result<()>;
 }
 
@@ -54,8 +83,11 @@ impl<'a> Queues<'a> {
         queue.ready().then_some((self.memory, queue))
     }
 
-    /// Signals used buffers of the queue of this index, unless the guest asked not to be told
-    /// (`VIRTIO_F_EVENT_IDX` or `VRING_AVAIL_F_NO_INTERRUPT`).
+    /// Signals used buffers of the queue of this index, unless the guest asked by its event index
+    /// not to be told yet (`VIRTIO_F_EVENT_IDX`).
+    ///
+    /// Without that feature the guest is always told: `virtio-queue` does not read the hint
+    /// `VRING_AVAIL_F_NO_INTERRUPT`, which a device may ignore (virtio 1.2, section 2.7.7.2).
     ///
     /// # Errors
     /// [`DeviceError`] where the ring lies outside guest memory or the signal cannot be sent.
@@ -71,15 +103,34 @@ impl<'a> Queues<'a> {
                 source,
             })?;
         if needed {
-            interrupt
-                .signal_used(index)
-                .map_err(|source| DeviceError::Interrupt {
-                    queue: index,
-                    source,
-                })?;
+            signal(interrupt, index)?;
         }
         Ok(())
     }
+
+    /// As [`notify`](Self::notify), for a queue whose used index was at `told` when the guest was
+    /// last asked and has been moved by `ring::publish` since.
+    pub(crate) fn notify_since(&mut self, index: u16, told: u16) -> Result<(), DeviceError> {
+        let (memory, interrupt) = (self.memory, self.interrupt);
+        let Some((_, queue)) = self.get(index) else {
+            return Ok(());
+        };
+        let needed =
+            ring::wants_notification(queue, memory, told).map_err(|source| DeviceError::Queue {
+                queue: index,
+                source,
+            })?;
+        if needed {
+            signal(interrupt, index)?;
+        }
+        Ok(())
+    }
+}
+
+fn signal(interrupt: &dyn Interrupt, queue: u16) -> Result<(), DeviceError> {
+    interrupt
+        .signal_used(queue)
+        .map_err(|source| DeviceError::Interrupt { queue, source })
 }
 
 impl fmt::Debug for Queues<'_> {
@@ -154,11 +205,11 @@ pub trait VirtioDevice: Send {
     /// readable before `activate`: the driver polls it only after.
     fn host_fd(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Does what `event` makes possible, without blocking.
+    /// Does what `event` makes possible, without blocking, up to a bound of the device's own.
     ///
     /// # Errors
     /// [`DeviceError`] when the device cannot go on until it is reset.
-    fn handle(&mut self, event: Event, queues: &mut Queues<'_>) -> Result<(), DeviceError>;
+    fn handle(&mut self, event: Event, queues: &mut Queues<'_>) -> Result<Progress, DeviceError>;
 
     /// Back to the state before [`activate`](Self::activate): the guest reset the device or left.
     fn reset(&mut self);

@@ -7,6 +7,7 @@
 //!
 //! - [`device`] – the trait, its events and the queues handed to it
 //! - [`block`] – the read-only layer disk and the data disk
+//! - [`net`] – frames between the guest's NIC and the network behind it
 //! - [`rng`] – entropy
 //! - [`vsock`] – streams between programs in the guest and unix sockets on the host
 //!
@@ -15,6 +16,7 @@
 pub mod block;
 pub mod device;
 mod faults;
+pub mod net;
 mod ring;
 pub mod rng;
 mod span;
@@ -22,9 +24,12 @@ pub mod vsock;
 
 #[cfg(test)]
 mod mock_guest;
+#[cfg(test)]
+mod mock_ring;
 
 pub use block::{DataDisk, LayerDisk, LayerMap};
-pub use device::{DeviceError, Event, Interrupt, Queues, VirtioDevice};
+pub use device::{DeviceError, Event, Interrupt, Progress, Queues, VirtioDevice};
+pub use net::{Net, NetConfig};
 pub use rng::Rng;
 pub use span::GuestSpan;
 pub use vsock::{Vsock, VsockConfig};

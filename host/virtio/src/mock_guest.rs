@@ -8,7 +8,7 @@ use virtio_queue::mock::MockSplitQueue;
 use virtio_queue::{Queue, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
-use crate::device::{DeviceError, Event, Interrupt, Queues, VirtioDevice};
+use crate::device::{DeviceError, Event, Interrupt, Progress, Queues, VirtioDevice};
 
 /// Size of the mock guest's memory.
 pub(crate) const MEMORY_BYTES: usize = 16 * 1024 * 1024;
@@ -89,8 +89,17 @@ impl<'m> MockGuest<'m> {
         self.next_descriptor += u16::try_from(descriptors.len()).unwrap();
     }
 
-    /// Notifies the device.
+    /// Notifies the device, and comes back for as long as it has more to do.
     pub(crate) fn kick(&mut self, device: &mut dyn VirtioDevice) -> Result<(), DeviceError> {
+        while self.kick_once(device)? == Progress::More {}
+        Ok(())
+    }
+
+    /// Notifies the device once.
+    pub(crate) fn kick_once(
+        &mut self,
+        device: &mut dyn VirtioDevice,
+    ) -> Result<Progress, DeviceError> {
         let mut queues = Queues::new(self.memory, &mut self.queue, &self.interrupt);
         device.handle(Event::Queue(0), &mut queues)
     }

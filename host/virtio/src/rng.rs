@@ -9,9 +9,9 @@ use std::os::fd::BorrowedFd;
 use nix::libc;
 use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
 
-use crate::device::{DeviceError, Event, Queues, VirtioDevice};
+use crate::device::{DeviceError, Event, Progress, Queues, VirtioDevice};
 use crate::faults::Faults;
-use crate::ring::{RING_FEATURES, drain};
+use crate::ring::{MAX_REQUESTS_PER_CALL, RING_FEATURES, drain};
 use crate::span::{Chain, GuestSpan};
 
 /// The most random bytes given to one request; the rest of a longer buffer stays as it was and the
@@ -74,22 +74,27 @@ impl VirtioDevice for Rng {
         None
     }
 
-    fn handle(&mut self, event: Event, queues: &mut Queues<'_>) -> Result<(), DeviceError> {
+    fn handle(&mut self, event: Event, queues: &mut Queues<'_>) -> Result<Progress, DeviceError> {
         if event != Event::Queue(REQUEST_QUEUE) {
-            return Ok(());
+            return Ok(Progress::Idle);
         }
         let Self { chain, faults } = self;
-        drain(queues, REQUEST_QUEUE, |memory, descriptors| {
-            if let Err(malformed) = chain.load(descriptors) {
-                faults.note(&malformed);
-                return 0;
-            }
-            let (_, mut target) = chain.spans(memory);
-            fill(&mut target).unwrap_or_else(|source| {
-                faults.note(&source);
-                0
-            })
-        })
+        drain(
+            queues,
+            REQUEST_QUEUE,
+            MAX_REQUESTS_PER_CALL,
+            |memory, descriptors| {
+                if let Err(malformed) = chain.load(descriptors) {
+                    faults.note(&malformed);
+                    return 0;
+                }
+                let (_, mut target) = chain.spans(memory);
+                fill(&mut target).unwrap_or_else(|source| {
+                    faults.note(&source);
+                    0
+                })
+            },
+        )
     }
 
     fn reset(&mut self) {}

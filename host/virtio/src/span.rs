@@ -48,13 +48,57 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
+    /// Forgets all segments.
+    pub(crate) fn clear(&mut self) {
+        self.readable.clear();
+        self.writable.clear();
+    }
+
     /// Replaces the segments with those of `descriptors`.
     pub(crate) fn load(
         &mut self,
         descriptors: DescriptorChain<&GuestMemoryMmap>,
     ) -> Result<(), MalformedChain> {
-        self.readable.clear();
-        self.writable.clear();
+        self.clear();
+        self.append(descriptors)
+    }
+
+    /// Puts the segments of a chain that is all writable, and all inside guest memory, behind those
+    /// of others; says how many bytes they hold. Any other chain adds nothing.
+    pub(crate) fn add_writable(
+        &mut self,
+        memory: &GuestMemoryMmap,
+        descriptors: DescriptorChain<&GuestMemoryMmap>,
+    ) -> Result<u32, MalformedChain> {
+        let first = self.writable.len();
+        let appended = self.append(descriptors);
+        let added = &self.writable[first..];
+        let usable = appended.is_ok()
+            && self.readable.is_empty()
+            && added.iter().all(|segment| {
+                let Segment { address, length } = *segment;
+                GuestMemory::check_range(memory, address, length, Permissions::Write)
+            });
+        let length = added.iter().map(|segment| segment.length).sum::<usize>();
+        match u32::try_from(length) {
+            Ok(length) if usable => Ok(length),
+            _ => {
+                self.readable.clear();
+                self.writable.truncate(first);
+                Err(MalformedChain)
+            }
+        }
+    }
+
+    /// How many segments may be written to.
+    pub(crate) fn writable_segments(&self) -> usize {
+        self.writable.len()
+    }
+
+    fn append(
+        &mut self,
+        descriptors: DescriptorChain<&GuestMemoryMmap>,
+    ) -> Result<(), MalformedChain> {
         let mut unfinished = false;
         for (index, descriptor) in descriptors.enumerate() {
             // Virtio 1.2, 2.7.4.2: writable descriptors come after all readable ones.

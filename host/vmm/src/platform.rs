@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dhow_virtio::Event;
+use dhow_virtio::{Event, Progress};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use vm_memory::GuestMemoryMmap;
@@ -155,23 +155,41 @@ impl Platform {
     /// Gives the devices their events until one of the descriptors that end this is readable.
     pub(crate) fn serve(&self) -> io::Result<Wakeup> {
         let mut events = [EpollEvent::empty(); EVENTS_AT_ONCE];
+        let mut unfinished = Vec::new();
         loop {
-            let count = match self.watched.wait(&mut events, EpollTimeout::NONE) {
+            let patience = if unfinished.is_empty() {
+                EpollTimeout::NONE
+            } else {
+                EpollTimeout::ZERO
+            };
+            let count = match self.watched.wait(&mut events, patience) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => 0,
                 Err(error) => return Err(error.into()),
             };
+            // What devices left over comes after what is new, so that each has its turn.
+            let left_over = std::mem::take(&mut unfinished);
             for event in &events[..count] {
                 match Token::unpack(event.data()) {
                     Token::Wakeup(wakeup) => return Ok(wakeup),
-                    Token::Device { slot: index, event } => {
-                        if let Some(slot) = self.slots.get(index) {
-                            let watch = slot.handle(&self.memory, event);
-                            self.follow(index, slot, watch);
-                        }
-                    }
+                    Token::Device { slot, event } => self.handle(slot, event, &mut unfinished),
                 }
             }
+            for (slot, event) in left_over {
+                self.handle(slot, event, &mut unfinished);
+            }
+        }
+    }
+
+    /// Gives a device an event, and notes it where the device has more to do for it.
+    fn handle(&self, index: usize, event: Event, unfinished: &mut Vec<(usize, Event)>) {
+        let Some(slot) = self.slots.get(index) else {
+            return;
+        };
+        let (watch, progress) = slot.handle(&self.memory, event);
+        self.follow(index, slot, watch);
+        if progress == Progress::More && !unfinished.contains(&(index, event)) {
+            unfinished.push((index, event));
         }
     }
 
@@ -223,7 +241,15 @@ impl Platform {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::OwnedFd;
+
+    use dhow_virtio::{DeviceError, Queues, VirtioDevice};
+    use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
     use super::*;
+    use crate::layout::MMIO_ADDRESS;
+    use crate::mmio::registers::Registers;
+    use crate::mmio::slot::Line;
 
     #[test]
     fn tells_watched_descriptors_apart() {
@@ -240,6 +266,82 @@ mod tests {
         assert_eq!(Token::unpack(queue.pack()), queue);
         assert_eq!(Token::unpack(host.pack()), host);
         assert_eq!(Token::unpack(stop.pack()), stop);
+    }
+
+    /// A device that has more to do for so many calls, then ends the machine.
+    struct Busy {
+        calls_left: u32,
+        done: OwnedFd,
+    }
+
+    impl VirtioDevice for Busy {
+        fn device_type(&self) -> u32 {
+            4
+        }
+
+        fn queue_max_sizes(&self) -> &[u16] {
+            &[8]
+        }
+
+        fn features(&self) -> u64 {
+            0
+        }
+
+        fn read_config(&self, _offset: u64, _data: &mut [u8]) {}
+
+        fn write_config(&mut self, _offset: u64, _data: &[u8]) {}
+
+        fn activate(&mut self, _acked: u64) {}
+
+        fn host_fd(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+
+        fn handle(
+            &mut self,
+            _event: Event,
+            _queues: &mut Queues<'_>,
+        ) -> Result<Progress, DeviceError> {
+            self.calls_left -= 1;
+            if self.calls_left > 0 {
+                return Ok(Progress::More);
+            }
+            nix::unistd::write(&self.done, &1_u64.to_ne_bytes()).unwrap();
+            Ok(Progress::Idle)
+        }
+
+        fn reset(&mut self) {}
+    }
+
+    #[test]
+    fn comes_back_to_a_device_until_it_has_nothing_left_to_do() {
+        let done = nix::sys::eventfd::EventFd::new().unwrap();
+        let device = Busy {
+            calls_left: 3,
+            done: done.as_fd().try_clone_to_owned().unwrap(),
+        };
+        let registers = Registers::new(4, 0, &[8]).unwrap();
+        let kick = EventFd::new(EFD_NONBLOCK).unwrap();
+        let line = Line::new(EventFd::new(EFD_NONBLOCK).unwrap());
+        let slots = vec![Slot::new(Box::new(device), registers, line, vec![kick]).unwrap()];
+        let console = EventFd::new(0).unwrap();
+        let platform =
+            Platform::new(GuestMemoryMmap::new(), Ports::new(None, console), slots).unwrap();
+        platform.watch_for(done.as_fd(), Wakeup::Stop).unwrap();
+        for (offset, value) in [
+            (0x70, 1),
+            (0x70, 3),
+            (0x24, 1),
+            (0x20, 1),
+            (0x70, 0xb),
+            (0x70, 0xf),
+        ] {
+            platform.write(MMIO_ADDRESS + offset, &u32::to_le_bytes(value));
+        }
+
+        platform.slots[0].notifications()[0].write(1).unwrap();
+
+        assert_eq!(platform.serve().unwrap(), Wakeup::Stop);
     }
 
     #[test]

@@ -267,7 +267,6 @@ fn what_is_not_there_is_refused_by_name() {
         (&["cp", "one:/etc/passwd", "-"], "cp"),
         (&["export", "one"], "export"),
         (&["update", "--memory", "64m", "one"], "update"),
-        (&["network", "create", "other"], "network"),
         (&["volume", "create", "other"], "volume"),
         (
             &["run", "--rm", "-v", "/tmp:/x", BUSYBOX, "true"],

@@ -19,7 +19,7 @@ fn exit_codes_are_those_of_the_command_or_say_what_is_wrong() {
         (&["busybox", "/etc/passwd"], 126),
         (&["busybox", "/etc"], 126),
         (&["no-such-image"], 125),
-        (&["--network", "host", "busybox", "true"], 125),
+        (&["--network", "no-such-network", "busybox", "true"], 125),
     ] {
         let mut line = vec!["run", "--rm"];
         line.extend_from_slice(arguments);

@@ -12,6 +12,13 @@ fn redis(program: &str, port: u16, arguments: &[&str]) -> Finished {
     run(&mut command, b"")
 }
 
+/// Starts a server that any address may use, with these further settings.
+fn start(home: &Home, settings: &[&str]) {
+    let run = ["run", "-d", "--name", "redis", "-p", "0:6379", REDIS];
+    let server = ["redis-server", "--protected-mode", "no"];
+    let _ = home.dhow(&[&run[..], &server, settings].concat()).succeed();
+}
+
 /// The port, once the server answers there.
 fn ready(home: &Home) -> u16 {
     let port = host_port(home, "redis", "6379");
@@ -27,22 +34,7 @@ fn serves_the_host_and_keeps_its_data() {
         return;
     }
     let home = Home::with_image(REDIS);
-    let _ = home
-        .dhow(&[
-            "run",
-            "-d",
-            "--name",
-            "redis",
-            "-p",
-            "0:6379",
-            REDIS,
-            "redis-server",
-            "--protected-mode",
-            "no",
-            "--save",
-            "3600 1",
-        ])
-        .succeed();
+    start(&home, &["--save", "3600 1"]);
     let port = ready(&home);
 
     let measured = redis(
@@ -72,24 +64,7 @@ fn data_survives_an_orderly_end_of_the_daemon() {
         return;
     }
     let home = Home::with_image(REDIS);
-    let _ = home
-        .dhow(&[
-            "run",
-            "-d",
-            "--name",
-            "redis",
-            "-p",
-            "0:6379",
-            REDIS,
-            "redis-server",
-            "--protected-mode",
-            "no",
-            "--appendonly",
-            "yes",
-            "--appendfsync",
-            "always",
-        ])
-        .succeed();
+    start(&home, &["--appendonly", "yes", "--appendfsync", "always"]);
     let _ = redis("redis-cli", ready(&home), &["set", "colour", "blue"]).succeed();
 
     let _ = home.dhow(&["daemon", "stop"]).succeed();

@@ -12,7 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dhow_engine::guest::{Boot, Boxed, Guest, GuestError, GuestFacts, MachineFailure};
+use dhow_engine::guest::{
+    Boot, Boxed, Guest, GuestError, GuestFacts, MachineFailure, NetworkCommand,
+};
 use dhow_protocol::{LayerRange, Reply, Request};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
@@ -83,6 +85,16 @@ impl Guest for FakeGuest {
             length: 4096,
         };
         Box::pin(async move { Ok(range) })
+    }
+
+    /// Processes of the host are on the host's network: there is nothing to change.
+    fn network(&self, _command: NetworkCommand) -> Boxed<'_, Result<(), MachineFailure>> {
+        Box::pin(async {
+            if *self.ended.borrow() {
+                return Err("the machine has ended".into());
+            }
+            Ok(())
+        })
     }
 
     fn ended(&self) -> Boxed<'_, String> {

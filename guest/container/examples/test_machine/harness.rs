@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use dhow_container::{Paths, Process, ProcessIo, RunError, Runtime};
-use dhow_protocol::{ExecProcess, LayerRange, RunContainer};
+use dhow_protocol::{ExecProcess, LayerRange, NetworkSetup, RunContainer};
 use nix::mount::{MsFlags, mount};
 use serde_json::{Value, json};
 
@@ -96,6 +96,7 @@ impl Machine {
             user: String::new(),
             additional_groups: vec![],
             layers: self.layers.clone(),
+            network: NetworkSetup::Own(Vec::new()),
             hosts: "127.0.0.1\tlocalhost\n".to_owned(),
             resolv_conf: "nameserver 192.0.2.1\n".to_owned(),
             open_stdin: false,

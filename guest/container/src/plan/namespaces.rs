@@ -39,7 +39,7 @@ pub(crate) struct Namespaces {
     /// Whether a cgroup namespace is started once the child is in its cgroup. `clone3` would root
     /// it at the agent's.
     pub(crate) own_cgroup: bool,
-    /// Whether the network is the container's own, its loopback interface down.
+    /// Whether the network is the container's own.
     pub(crate) own_network: bool,
     /// Whether the host name is the container's own.
     pub(crate) own_hostname: bool,
@@ -48,6 +48,9 @@ pub(crate) struct Namespaces {
     /// The pid namespace to start in.
     pub(crate) pid: Option<OwnedFd>,
 }
+
+/// The flag of `clone3` for a new network namespace.
+pub(crate) const NEW_NETWORK: u64 = libc::CLONE_NEWNET.cast_unsigned() as u64;
 
 /// Plans namespaces.
 pub(crate) fn plan(wanted: &[LinuxNamespace]) -> Result<Namespaces, NamespaceError> {

@@ -106,8 +106,13 @@ fn extra_device(device: &LinuxDevice) -> Result<Step, SystemError> {
 /// Permissions, set-id and sticky bits of a mode.
 const PERMISSION_BITS: u32 = 0o7777;
 
-/// The steps that set names, parameters and the loopback interface.
-pub(crate) fn names(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<Step>, SystemError> {
+/// The steps that set names and parameters, and bring up the loopback interface of a network that
+/// is made with the process.
+pub(crate) fn names(
+    spec: &Spec,
+    namespaces: &Namespaces,
+    bare_network: bool,
+) -> Result<Vec<Step>, SystemError> {
     let mut steps = Vec::new();
     if namespaces.own_hostname {
         if let Some(name) = spec.hostname().as_deref().filter(|name| !name.is_empty()) {
@@ -117,7 +122,7 @@ pub(crate) fn names(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<Step>, S
             steps.push(Step::DomainName(c_string(name)?));
         }
     }
-    if namespaces.own_network {
+    if bare_network && namespaces.own_network {
         steps.push(Step::Loopback);
     }
     for (name, value) in spec
@@ -232,7 +237,12 @@ mod tests {
 
     #[test]
     fn a_network_parameter_is_written_below_proc_sys() {
-        let steps = names(&spec_with_sysctl("net.ipv4.ip_forward"), &own_everything()).unwrap();
+        let steps = names(
+            &spec_with_sysctl("net.ipv4.ip_forward"),
+            &own_everything(),
+            true,
+        )
+        .unwrap();
 
         let written = |step: &Step| {
             matches!(step, Step::Sysctl { path, .. }
@@ -243,14 +253,19 @@ mod tests {
 
     #[test]
     fn refuses_a_parameter_of_the_machine() {
-        let error = names(&spec_with_sysctl("kernel.panic"), &own_everything()).unwrap_err();
+        let error = names(&spec_with_sysctl("kernel.panic"), &own_everything(), true).unwrap_err();
 
         assert!(matches!(error, SystemError::Sysctl(_)));
     }
 
     #[test]
     fn refuses_a_parameter_that_climbs() {
-        let error = names(&spec_with_sysctl("net/../kernel/panic"), &own_everything()).unwrap_err();
+        let error = names(
+            &spec_with_sysctl("net/../kernel/panic"),
+            &own_everything(),
+            true,
+        )
+        .unwrap_err();
 
         assert!(matches!(error, SystemError::Sysctl(_)));
     }
@@ -259,7 +274,7 @@ mod tests {
     fn refuses_a_network_parameter_in_a_shared_network() {
         let shared = Namespaces::default();
 
-        let error = names(&spec_with_sysctl("net.ipv4.ip_forward"), &shared).unwrap_err();
+        let error = names(&spec_with_sysctl("net.ipv4.ip_forward"), &shared, true).unwrap_err();
 
         assert!(matches!(error, SystemError::Sysctl(_)));
     }

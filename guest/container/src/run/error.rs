@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use crate::cgroup::{CgroupError, DeviceFilterError, LimitError};
 use crate::container::LookupError;
 use crate::io::IoError;
+use crate::network::NetworkError;
 use crate::plan::ZeroByte;
 use crate::plan::mounts::MountError;
 use crate::plan::namespaces::NamespaceError;
@@ -51,6 +52,9 @@ pub enum RunError {
         #[source]
         errno: Errno,
     },
+    /// It has no network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// Its cgroup cannot be made.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
@@ -171,6 +175,7 @@ impl RunError {
             Self::Config(_) | Self::Incomplete(_) | Self::Unsupported(_) => FailureKind::Invalid,
             Self::Part(error) => error.kind(),
             Self::Command(error) => error.kind(),
+            Self::Network(error) => error.kind(),
             Self::Io(IoError::NoTerminals) => FailureKind::Invalid,
             Self::Layer(_)
             | Self::Root(_)

@@ -1,7 +1,7 @@
 //! A client of Docker's Engine API on a unix socket.
 //!
 //! [`Client`] keeps connections that may be used again; [`Target`] says which resource is meant;
-//! a file per noun (`containers`, `exec`, `images`, `system`) adds the verbs. Attach and exec turn
+//! a file per noun (`containers`, `exec`, `images`, `networks`, `system`) adds the verbs. Attach and exec turn
 //! their connection into a [`Hijacked`] byte stream; everything else that does not end by itself
 //! (logs, events, load) is a [`StreamedBody`].
 //!
@@ -17,6 +17,7 @@ mod frames;
 mod hijack;
 mod images;
 mod models;
+mod networks;
 mod registry;
 mod streamed;
 mod system;
@@ -33,8 +34,8 @@ pub use images::ImportOptions;
 pub use models::{
     ContainerConfigFacts, ContainerExit, ContainerFacts, ContainerHostFacts, ContainerStateFacts,
     ContainerSummary, CreatedContainer, Event, EventActor, ExecState, ExitError, FoundImage,
-    HistoryStep, HostAddress, ImageSummary, LoginReply, NetworkFacts, PortBinding, Progress,
-    ProgressDetail, ProgressError, PrunedImages, RemovedImage, TopReply,
+    HistoryStep, HostAddress, ImageSummary, LoginReply, NetworkFacts, NetworkSummary, PortBinding,
+    Progress, ProgressDetail, ProgressError, PrunedImages, RemovedImage, SummaryNetworks, TopReply,
 };
 pub use registry::RegistryAuth;
 pub use streamed::StreamedBody;
@@ -44,8 +45,10 @@ pub use upload::Upload;
 /// Models of requests, as Docker's own description of the API has them.
 pub mod request {
     pub use bollard_stubs::models::{
-        ContainerCreateBody, HostConfig, Mount, MountTmpfsOptions, MountType, PortBinding,
-        ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+        ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, Ipam, IpamConfig,
+        Mount, MountTmpfsOptions, MountType, NetworkConnectRequest, NetworkCreateRequest,
+        NetworkDisconnectRequest, NetworkingConfig, PortBinding, ResourcesUlimits, RestartPolicy,
+        RestartPolicyNameEnum,
     };
 }
 

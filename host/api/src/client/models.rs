@@ -27,6 +27,42 @@ pub struct CreatedContainer {
     pub warnings: Vec<String>,
 }
 
+/// The networks of a container in a list.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct SummaryNetworks {
+    /// By name.
+    #[serde(deserialize_with = "or_default")]
+    pub networks: BTreeMap<String, serde_json::Value>,
+}
+
+/// One network of `networks`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NetworkSummary {
+    /// Full id.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// What it is made of.
+    pub driver: String,
+    /// `local`.
+    pub scope: String,
+    /// When it was made.
+    pub created: String,
+    /// Whether nothing goes beyond it.
+    pub internal: bool,
+    /// Whether it has IPv4 addresses.
+    #[serde(rename = "EnableIPv4")]
+    pub enable_ipv4: bool,
+    /// Whether it has IPv6 addresses.
+    #[serde(rename = "EnableIPv6")]
+    pub enable_ipv6: bool,
+    /// Labels.
+    #[serde(deserialize_with = "or_default")]
+    pub labels: BTreeMap<String, String>,
+}
+
 /// One line of `containers/json`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -55,6 +91,9 @@ pub struct ContainerSummary {
     pub state: String,
     /// State in words, with its age.
     pub status: String,
+    /// The networks it is on.
+    #[serde(deserialize_with = "or_default")]
+    pub network_settings: SummaryNetworks,
     /// Bytes written in the container's own layer; only when asked for.
     pub size_rw: Option<i64>,
     /// Bytes of everything the container sees; only when asked for.

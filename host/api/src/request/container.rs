@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::network::NetworkingConfigRequest;
 use super::words;
 
 /// The body: what runs inside, and `HostConfig`.
@@ -58,7 +59,9 @@ pub struct ContainerCreateRequest {
     /// What the host grants.
     pub host_config: Option<HostConfigRequest>,
     /// Networks to join.
-    pub networking_config: Option<Value>,
+    pub networking_config: Option<NetworkingConfigRequest>,
+    /// The hardware address on its network, as clients before API 1.44 say it.
+    pub mac_address: Option<String>,
 }
 
 /// What the host grants and limits.
@@ -69,6 +72,8 @@ pub struct HostConfigRequest {
     pub auto_remove: Option<bool>,
     /// `default`, `bridge`, `none`, `host`, `container:…` or a network's name.
     pub network_mode: Option<String>,
+    /// Legacy links, `container[:alias]`.
+    pub links: Option<Vec<String>>,
     /// `80/tcp` → where.
     pub port_bindings: Option<BTreeMap<String, Option<Vec<PortBindingRequest>>>>,
     /// Whether every exposed port is published.

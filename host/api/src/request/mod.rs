@@ -6,6 +6,7 @@
 
 mod container;
 mod exec;
+mod network;
 
 use serde::{Deserialize, Deserializer};
 
@@ -14,6 +15,10 @@ pub use container::{
     RestartPolicyRequest, UlimitRequest,
 };
 pub use exec::{ExecCreateRequest, ExecStartRequest};
+pub use network::{
+    EndpointAddressesRequest, EndpointRequest, IpamConfigRequest, IpamRequest,
+    NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest, NetworkingConfigRequest,
+};
 
 /// Words of a command: a list, or one string that is one word, as Docker's `strslice`.
 ///

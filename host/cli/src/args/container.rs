@@ -52,9 +52,9 @@ pub(crate) struct ContainerArgs {
     /// Expose a port or a range
     #[arg(long, value_name = "PORT", help_heading = "Network")]
     pub(crate) expose: Vec<String>,
-    /// `default`, or `none` for no network at all
-    #[arg(long, alias = "net", value_name = "NETWORK", help_heading = "Network")]
-    pub(crate) network: Option<String>,
+    /// Its networks.
+    #[command(flatten)]
+    pub(crate) networks: NetworkArgs,
     /// Add a line to its /etc/hosts
     #[arg(long, value_name = "HOST:IP", help_heading = "Network")]
     pub(crate) add_host: Vec<String>,
@@ -174,6 +174,33 @@ pub(crate) struct ContainerArgs {
     /// The command, and its arguments, instead of the image's own
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<String>,
+}
+
+/// Which networks a container is on.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct NetworkArgs {
+    /// A network, none, host (the machine's), or container:NAME; name=…,alias=…,ip=… says more
+    #[arg(long, alias = "net", value_name = "NETWORK")]
+    pub(crate) network: Vec<String>,
+    /// A further name on its network
+    #[arg(long, alias = "net-alias", value_name = "NAME")]
+    pub(crate) network_alias: Vec<String>,
+    /// Its address on its network
+    #[arg(long, value_name = "IP")]
+    pub(crate) ip: Option<String>,
+    /// Its IPv6 address on its network
+    #[arg(long, value_name = "IP")]
+    pub(crate) ip6: Option<String>,
+    /// Its hardware address
+    #[arg(long, value_name = "MAC")]
+    pub(crate) mac_address: Option<String>,
+    /// Tell it about another container
+    #[arg(long, value_name = "CONTAINER[:NAME]")]
+    pub(crate) link: Vec<String>,
+    /// Addresses of the link; refused in this version
+    #[arg(long, value_name = "IP", hide = true)]
+    pub(crate) link_local_ip: Vec<String>,
 }
 
 /// What a container may use at most.

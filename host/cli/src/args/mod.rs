@@ -8,6 +8,7 @@ pub(crate) mod help;
 pub(crate) mod image;
 pub(crate) mod lifecycle;
 pub(crate) mod look;
+pub(crate) mod network;
 pub(crate) mod run;
 pub(crate) mod system;
 
@@ -114,6 +115,9 @@ pub(crate) enum Verb {
     /// Forget a login
     Logout(system::LogoutArgs),
 
+    /// Look after networks
+    #[command(subcommand)]
+    Network(network::NetworkVerb),
     /// Look after the virtual machine that containers run in
     #[command(subcommand)]
     Machine(system::MachineVerb),

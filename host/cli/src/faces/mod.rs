@@ -2,5 +2,6 @@
 
 pub(crate) mod daemon;
 pub(crate) mod devices;
+mod network;
 mod owner;
 pub(crate) mod vmm;

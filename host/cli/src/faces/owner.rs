@@ -10,16 +10,24 @@ use std::thread;
 
 use anyhow::Context;
 use dhow_machine::spec::{MachineSpec, OwnerCommand, OwnerEvent, VmExit};
+use dhow_netstack::NetstackControl;
 use dhow_virtio::{DataDisk, LayerDisk, LayerMap, Rng, VirtioDevice, Vsock, VsockConfig};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::network;
+
+/// How many devices a VM has.
+pub(super) const DEVICES: usize = 5;
+
 /// The VM's devices, in the order in which the guest must probe them.
 pub(super) struct Devices {
-    /// Layer disk, data disk, vsock, rng.
-    pub(super) list: [Box<dyn VirtioDevice>; 4],
+    /// Layer disk, data disk, vsock, rng, NIC.
+    pub(super) list: [Box<dyn VirtioDevice>; DEVICES],
     /// Where layers are put on the layer disk.
     pub(super) layers: LayerMap,
+    /// Where networks are set up behind the NIC.
+    pub(super) network: NetstackControl,
     /// Held for the machine's life: two machines on one file system would destroy it.
     pub(super) data_lock: Flock<File>,
 }
@@ -80,21 +88,28 @@ pub(super) fn devices(spec: &MachineSpec) -> anyhow::Result<Devices> {
     .context("failed to make the vsock device")?;
     let (layer_disk, layers) = LayerDisk::new(spec.layer_disk_bytes);
     let data_disk = DataDisk::new(data).context("failed to make the data disk's device")?;
-    let list: [Box<dyn VirtioDevice>; 4] = [
+    let (nic, network) = network::device()?;
+    let list: [Box<dyn VirtioDevice>; DEVICES] = [
         Box::new(layer_disk),
         Box::new(data_disk),
         Box::new(vsock),
         Box::new(Rng::new()),
+        Box::new(nic),
     ];
     Ok(Devices {
         list,
         layers,
+        network,
         data_lock,
     })
 }
 
 /// Answers the machine's user in a thread until it is gone, then raises the returned flag.
-pub(super) fn serve_user(input: BufReader<Stdin>, layers: LayerMap) -> anyhow::Result<Stop> {
+pub(super) fn serve_user(
+    input: BufReader<Stdin>,
+    layers: LayerMap,
+    network: NetstackControl,
+) -> anyhow::Result<Stop> {
     let event = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC)
         .context("failed to make an eventfd")?;
     let stop = Stop(Arc::new(event));
@@ -104,7 +119,7 @@ pub(super) fn serve_user(input: BufReader<Stdin>, layers: LayerMap) -> anyhow::R
         .spawn(move || {
             for line in input.lines() {
                 let Ok(line) = line else { break };
-                obey(&line, &layers);
+                obey(&line, &layers, &network);
             }
             raised.0.write(1).expect("an eventfd's counter takes a one");
         })
@@ -112,7 +127,7 @@ pub(super) fn serve_user(input: BufReader<Stdin>, layers: LayerMap) -> anyhow::R
     Ok(stop)
 }
 
-fn obey(line: &str, layers: &LayerMap) {
+fn obey(line: &str, layers: &LayerMap, network: &NetstackControl) {
     match serde_json::from_str(line) {
         Ok(OwnerCommand::MapLayer {
             offset,
@@ -130,6 +145,7 @@ fn obey(line: &str, layers: &LayerMap) {
                 },
             });
         }
+        Ok(OwnerCommand::Network(command)) => network.apply(network::translate(command)),
         Err(error) => tracing::warn!(%line, %error, "unknown command"),
     }
 }

@@ -44,6 +44,7 @@ fn own(spec: &MachineSpec, input: BufReader<Stdin>) -> anyhow::Result<VmExit> {
     let Devices {
         list,
         layers,
+        network,
         // To the end of this function: until the machine has gone.
         data_lock: _data_lock,
     } = owner::devices(spec)?;
@@ -61,7 +62,7 @@ fn own(spec: &MachineSpec, input: BufReader<Stdin>) -> anyhow::Result<VmExit> {
     for device in list {
         vm.attach(device).context("failed to attach a device")?;
     }
-    let stop = owner::serve_user(input, layers)?;
+    let stop = owner::serve_user(input, layers, network)?;
     Ok(
         match vm.run(&stop).context("failed to run the virtual machine")? {
             Exit::Stopped => VmExit::Stopped,

@@ -8,6 +8,7 @@ use dhow_api::client::request::{
     ContainerCreateBody, HostConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
 
+use super::network::{self, Networks};
 use super::{environment, labels, mounts, ports, size, ulimits};
 use crate::args::container::{ContainerArgs, LimitArgs};
 
@@ -67,6 +68,7 @@ pub(crate) fn resolve(args: &ContainerArgs, streams: Streams) -> Result<Containe
     let lookup = |name: &str| env::var(name).ok();
     check_platform(args.platform.as_deref())?;
     let published = published(args)?;
+    let networks = network::resolve(&args.networks)?;
     let mut exposed: Vec<String> = published
         .iter()
         .map(|published| published.container.clone())
@@ -99,12 +101,17 @@ pub(crate) fn resolve(args: &ContainerArgs, streams: Streams) -> Result<Containe
         exposed_ports: Some(exposed),
         stop_signal: args.stop_signal.clone(),
         stop_timeout: args.stop_timeout,
-        host_config: Some(host_config(args, published)?),
+        host_config: Some(host_config(args, published, &networks)?),
+        networking_config: networks.config,
         ..ContainerCreateBody::default()
     })
 }
 
-fn host_config(args: &ContainerArgs, published: Vec<ports::Published>) -> Result<HostConfig> {
+fn host_config(
+    args: &ContainerArgs,
+    published: Vec<ports::Published>,
+    networks: &Networks,
+) -> Result<HostConfig> {
     if !args.volume.is_empty() {
         bail!(mounts::NO_VOLUMES);
     }
@@ -113,7 +120,8 @@ fn host_config(args: &ContainerArgs, published: Vec<ports::Published>) -> Result
         auto_remove: Some(args.rm),
         port_bindings: Some(bindings(published)),
         publish_all_ports: Some(args.publish_all),
-        network_mode: Some(network(args.network.as_deref())?),
+        network_mode: Some(networks.mode.clone()),
+        links: networks.links.clone(),
         extra_hosts: non_empty(&args.add_host),
         dns: non_empty(&args.dns),
         dns_options: non_empty(&args.dns_option),
@@ -183,18 +191,6 @@ fn bindings(published: Vec<ports::Published>) -> HashMap<String, Option<Vec<Port
             .push(binding);
     }
     bindings
-}
-
-fn network(given: Option<&str>) -> Result<String> {
-    match given {
-        None | Some("default" | "bridge") => Ok("default".to_owned()),
-        Some("none") => Ok("none".to_owned()),
-        Some(other) => {
-            bail!(
-                "network \"{other}\" is not available in this version; there are default and none"
-            )
-        }
-    }
 }
 
 fn restart_policy(args: &ContainerArgs) -> Result<RestartPolicy> {

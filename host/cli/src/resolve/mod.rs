@@ -10,6 +10,7 @@ pub(crate) mod environment;
 pub(crate) mod filters;
 pub(crate) mod labels;
 pub(crate) mod mounts;
+pub(crate) mod network;
 pub(crate) mod ports;
 pub(crate) mod reference;
 pub(crate) mod size;

@@ -13,17 +13,29 @@ use crate::output::template::{Template, unescape};
 
 /// `dhow inspect`.
 pub(crate) async fn inspect(context: &Context, args: InspectArgs) -> Outcome {
-    let template = match args.format.as_deref() {
+    let client = context.client().await?;
+    show(args.format.as_deref(), &args.names, async |name| {
+        look_up(&client, name, &args).await
+    })
+    .await
+}
+
+/// Shows what is found of each name, as one list or through a template.
+pub(super) async fn show(
+    format: Option<&str>,
+    names: &[String],
+    look_up: impl AsyncFn(&str) -> Result<String, Failure>,
+) -> Outcome {
+    let template = match format {
         None | Some("json") => None,
         Some(text) => {
             Some(Template::parse(&unescape(text)).context("invalid template for --format")?)
         }
     };
-    let client = context.client().await?;
     let mut found = Vec::new();
     let mut last = Ok(0);
-    for name in &args.names {
-        match look_up(&client, name, &args).await {
+    for name in names {
+        match look_up(name).await {
             Ok(json) => found.push(json),
             Err(failure) => {
                 if let Err(earlier) = std::mem::replace(&mut last, Err(failure)) {
@@ -45,16 +57,19 @@ pub(crate) async fn inspect(context: &Context, args: InspectArgs) -> Outcome {
         }
         None => {
             let list = format!("[{}]", found.join(","));
-            let compact = args.format.is_some();
+            let compact = format.is_some();
             output::line(&if compact { list } else { json::indent(&list) })?;
         }
     }
     last
 }
 
-/// A container of that name, or else an image.
+/// A container of that name, or else an image, or else a network.
 async fn look_up(client: &Client, name: &str, args: &InspectArgs) -> Result<String, Failure> {
     let missing = |error: &ClientError| error.status() == Some(404);
+    if args.r#type == Some(InspectKind::Network) {
+        return Ok(client.inspect_network(name).await?);
+    }
     if args.r#type != Some(InspectKind::Image) {
         match client.inspect_container(name, args.size).await {
             Err(error) if missing(&error) && args.r#type.is_none() => {}
@@ -62,10 +77,14 @@ async fn look_up(client: &Client, name: &str, args: &InspectArgs) -> Result<Stri
         }
     }
     match client.inspect_image(name).await {
-        Err(error) if missing(&error) && args.r#type.is_none() => Err(Failure::new(format!(
-            "there is no container or image \"{name}\""
+        Err(error) if missing(&error) && args.r#type.is_none() => {}
+        other => return Ok(other?),
+    }
+    match client.inspect_network(name).await {
+        Err(error) if missing(&error) => Err(Failure::new(format!(
+            "there is no container, image or network \"{name}\""
         ))
-        .hint("`dhow ps -a` and `dhow images` list them")),
+        .hint("`dhow ps -a`, `dhow images` and `dhow network ls` list them")),
         other => Ok(other?),
     }
 }

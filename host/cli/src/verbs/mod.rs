@@ -23,6 +23,7 @@ mod load;
 mod login;
 mod logs;
 mod machine;
+mod network;
 mod port;
 mod ps;
 mod rmi;
@@ -108,6 +109,7 @@ async fn client_verb(verb: Verb, context: &Context) -> Outcome {
         Verb::Import(args) => import::import(context, args).await,
         Verb::Rmi(args) => rmi::remove(context, args).await,
         Verb::Tag(args) => rmi::tag(context, args).await,
+        Verb::Network(verb) => network::network(context, verb).await,
         Verb::Machine(verb) => machine::machine(context, verb).await,
         Verb::Info(args) => info::info(context, args).await,
         Verb::Version(args) => version::version(context, args).await,

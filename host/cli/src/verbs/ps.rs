@@ -96,6 +96,12 @@ fn row(container: &ContainerSummary, full: bool, now: i64) -> Map<String, Value>
         .iter()
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
+    let networks: Vec<&str> = container
+        .network_settings
+        .networks
+        .keys()
+        .map(String::as_str)
+        .collect();
     let sizes = format!(
         "{} (virtual {})",
         size::decimal(container.size_rw.unwrap_or(0)),
@@ -112,7 +118,7 @@ fn row(container: &ContainerSummary, full: bool, now: i64) -> Map<String, Value>
         ("Ports", ports(&container.ports)),
         ("Names", names.join(",")),
         ("Labels", labels.join(",")),
-        ("Networks", String::new()),
+        ("Networks", networks.join(",")),
         ("Mounts", String::new()),
         ("Size", sizes),
     ])

@@ -20,7 +20,6 @@ pub(crate) fn create_options(
     request: ContainerCreateRequest,
 ) -> Result<CreateOptions, Failure> {
     refuse::healthcheck(request.healthcheck.as_ref())?;
-    refuse::networking(request.networking_config.as_ref())?;
     if request
         .volumes
         .as_ref()
@@ -38,6 +37,11 @@ pub(crate) fn create_options(
     if request.network_disabled.unwrap_or_default() {
         host_config.network_mode = "none".to_owned();
     }
+    let networks = super::network::endpoints(
+        request.networking_config,
+        &host_config.network_mode,
+        request.mac_address.as_deref(),
+    )?;
     let stop_timeout_seconds = request
         .stop_timeout
         .map(|seconds| {
@@ -70,20 +74,22 @@ pub(crate) fn create_options(
         name: name.map(str::to_owned),
         config,
         host_config,
+        networks,
+        links: host.links.take().unwrap_or_default(),
     })
 }
 
 fn host_config(request: &mut HostConfigRequest) -> Result<HostConfig, Failure> {
     refuse::host_config(&request.rest)?;
     refuse_policies(request)?;
-    let network_mode = network_mode(request.network_mode.as_deref())?;
     let port_bindings = port_bindings(request.port_bindings.take().unwrap_or_default())?;
     let shm_size = request.shm_size.unwrap_or_default();
     let shm_size = u64::try_from(shm_size)
         .map_err(|_| Failure::invalid(format!("SHM size can not be less than 0: {shm_size}")))?;
     Ok(HostConfig {
         auto_remove: request.auto_remove.unwrap_or_default(),
-        network_mode,
+        network_mode: network_mode(request.network_mode.take()),
+        links: Vec::new(),
         port_bindings,
         publish_all_ports: request.publish_all_ports.unwrap_or_default(),
         resources: resources(request),
@@ -93,7 +99,7 @@ fn host_config(request: &mut HostConfigRequest) -> Result<HostConfig, Failure> {
         cap_drop: request.cap_drop.take().unwrap_or_default(),
         security_opt: request.security_opt.take().unwrap_or_default(),
         init: request.init.unwrap_or_default(),
-        dns: request.dns.take().unwrap_or_default(),
+        dns: super::network::servers(request.dns.take().unwrap_or_default())?,
         dns_options: request.dns_options.take().unwrap_or_default(),
         dns_search: request.dns_search.take().unwrap_or_default(),
         extra_hosts: request.extra_hosts.take().unwrap_or_default(),
@@ -158,12 +164,10 @@ fn refuse_policies(request: &HostConfigRequest) -> Result<(), Failure> {
     Ok(())
 }
 
-fn network_mode(mode: Option<&str>) -> Result<String, Failure> {
-    match mode {
-        None | Some("" | "default") => Ok("default".to_owned()),
-        Some(mode @ ("bridge" | "none")) => Ok(mode.to_owned()),
-        Some(other) => Err(Failure::unsupported(&format!("--network {other}"))),
-    }
+/// Docker's word, where none was said.
+fn network_mode(mode: Option<String>) -> String {
+    let mode = mode.filter(|mode| !mode.is_empty());
+    mode.unwrap_or_else(|| "default".to_owned())
 }
 
 fn port_bindings(

@@ -98,27 +98,6 @@ pub(super) fn healthcheck(check: Option<&Value>) -> Result<(), Failure> {
     }
 }
 
-/// Networks other than the one every container has.
-pub(super) fn networking(config: Option<&Value>) -> Result<(), Failure> {
-    let endpoints = config.and_then(|config| config.get("EndpointsConfig"));
-    let Some(endpoints) = endpoints.and_then(Value::as_object) else {
-        return Ok(());
-    };
-    for (name, endpoint) in endpoints {
-        if !matches!(name.as_str(), "default" | "bridge" | "none") {
-            return Err(Failure::unsupported(&format!("--network {name}")));
-        }
-        let fields = endpoint.as_object().into_iter().flatten();
-        for (field, value) in fields {
-            let zero_address = field == "MacAddress" || field == "GwPriority";
-            if !asks_for_nothing(value) && !zero_address {
-                return Err(Failure::unsupported(&format!("a network's {field}")));
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,12 +133,5 @@ mod tests {
                 .unwrap()
                 .contains("HostConfig.Teleport")
         );
-    }
-
-    #[test]
-    fn another_network_is_refused() {
-        let config = serde_json::json!({"EndpointsConfig": {"backend": {}}});
-
-        assert!(networking(Some(&config)).is_err());
     }
 }

@@ -4,16 +4,18 @@ use std::collections::HashMap;
 
 use dhow_api::models::{
     ContainerConfig, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum,
-    DriverData, EndpointSettings, NetworkSettings,
+    DriverData, NetworkSettings,
 };
 use dhow_engine::Engine;
 use dhow_engine::container::{self, Container, Phase, Record, Status};
+use dhow_engine::network::Link;
 use dhow_engine::time::or_never;
+use serde_json::{Value, json};
 
-use super::{host_config, ports};
+use super::{host_config, network, ports};
 
 /// Everything about a container.
-pub(crate) fn container(engine: &Engine, container: &Container) -> ContainerInspectResponse {
+fn container(engine: &Engine, container: &Container) -> ContainerInspectResponse {
     let record = container.record();
     let mut arguments = record.arguments.iter().cloned();
     let exec_ids: Vec<String> = engine
@@ -134,25 +136,36 @@ fn network_settings(container: &Container, record: &Record) -> NetworkSettings {
     } else {
         HashMap::new()
     };
-    let network = match record.host_config.network_mode.as_str() {
-        "none" => "none",
-        _ => "bridge",
-    };
     NetworkSettings {
         sandbox_id: Some(String::new()),
         sandbox_key: Some(String::new()),
         ports: Some(ports),
-        networks: Some(HashMap::from([(
-            network.to_owned(),
-            EndpointSettings {
-                network_id: Some(network.to_owned()),
-                endpoint_id: Some(String::new()),
-                gateway: Some(String::new()),
-                ip_address: Some(String::new()),
-                ip_prefix_len: Some(0),
-                mac_address: Some(String::new()),
-                ..EndpointSettings::default()
-            },
-        )])),
+        networks: None,
     }
+}
+
+/// Everything about a container, with its networks, which the models do not know whole.
+pub(crate) fn inspected(engine: &Engine, container: &Container) -> Value {
+    let mut value = serde_json::to_value(self::container(engine, container))
+        .expect("plain data always encodes");
+    let networks = engine.container_networks(container);
+    if let Some(settings) = value["NetworkSettings"].as_object_mut() {
+        settings.extend(network::legacy_settings(&networks));
+        settings.insert(
+            "Networks".to_owned(),
+            network::container_networks(&networks),
+        );
+    }
+    let links = links(engine, &container.record());
+    value["HostConfig"]["Links"] = json!((!links.is_empty()).then_some(links));
+    value
+}
+
+/// `/child:/parent/alias`, as Docker.
+fn links(engine: &Engine, record: &Record) -> Vec<String> {
+    let link = |link: &Link| {
+        let child = engine.container(link.container.as_str()).ok()?;
+        Some(format!("/{}:/{}/{}", child.name(), record.name, link.alias))
+    };
+    record.host_config.links.iter().filter_map(link).collect()
 }

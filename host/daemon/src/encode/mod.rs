@@ -5,12 +5,14 @@ mod duration;
 mod event;
 mod host_config;
 mod image;
+mod network;
 mod ports;
 mod summary;
 mod transfer;
 
-pub(crate) use container::container;
+pub(crate) use container::inspected;
 pub(crate) use event::event;
 pub(crate) use image::{history, image, image_summary, removed};
+pub(crate) use network::network;
 pub(crate) use summary::summary;
 pub(crate) use transfer::{pull_step, pulled, push_step, pushed};

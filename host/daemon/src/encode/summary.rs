@@ -8,13 +8,14 @@ use dhow_engine::Timestamp;
 use dhow_engine::container::{Phase, Status};
 use dhow_engine::verb::list::Listed;
 
-use super::{duration, ports};
+use super::{duration, network, ports};
 
 /// One line of `docker ps`.
 pub(crate) fn summary(listed: Listed) -> ContainerSummary {
     let Listed {
         record,
         ports: published,
+        networks,
         image,
     } = listed;
     ContainerSummary {
@@ -32,7 +33,9 @@ pub(crate) fn summary(listed: Listed) -> ContainerSummary {
             network_mode: Some(record.host_config.network_mode),
             ..ContainerSummaryHostConfig::default()
         }),
-        network_settings: Some(ContainerSummaryNetworkSettings::default()),
+        network_settings: Some(ContainerSummaryNetworkSettings {
+            networks: serde_json::from_value(network::container_networks(&networks)).ok(),
+        }),
         mounts: Some(Vec::new()),
         ..ContainerSummary::default()
     }

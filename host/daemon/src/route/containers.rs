@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use dhow_api::models::{ContainerCreateResponse, ContainerInspectResponse, ContainerSummary};
+use dhow_api::models::{ContainerCreateResponse, ContainerSummary};
 use dhow_engine::Engine;
 use dhow_engine::verb::list::ListOptions;
 use serde_json::{Value, json};
@@ -75,9 +75,9 @@ async fn list(
 async fn inspect(
     State(engine): State<Engine>,
     Path(name): Path<String>,
-) -> Result<Json<ContainerInspectResponse>, Failure> {
+) -> Result<Json<Value>, Failure> {
     let container = engine.container(&name)?;
-    Ok(Json(encode::container(&engine, &container)))
+    Ok(Json(encode::inspected(&engine, &container)))
 }
 
 async fn rename(

@@ -8,6 +8,7 @@ mod images;
 mod lifecycle;
 mod logs;
 mod machine;
+mod networks;
 mod nothing;
 mod registry;
 mod system;
@@ -54,6 +55,7 @@ pub fn router(engine: Engine, shutdown: CancellationToken) -> Router {
         .merge(exec::routes())
         .merge(images::routes())
         .merge(machine::routes())
+        .merge(networks::routes())
         .merge(nothing::routes())
         .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "page not found") })
         .layer(middleware::from_fn(read_small))

@@ -11,13 +11,6 @@ use crate::failure::Failure;
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
-        .route("/networks", get(networks))
-        .route("/networks/create", post(|| refused("network create")))
-        .route(
-            "/networks/prune",
-            post(|| async { Json(json!({"NetworksDeleted": []})) }),
-        )
-        .route("/networks/{*path}", any(|| refused("network")))
         .route("/volumes", get(volumes))
         .route("/volumes/create", post(|| refused("volume create")))
         .route(
@@ -40,24 +33,6 @@ pub(super) fn routes() -> Router<Shared> {
 
 async fn refused(what: &'static str) -> Failure {
     Failure::unsupported(what)
-}
-
-/// Every container has a network namespace of its own, reached through published ports.
-async fn networks() -> Json<Value> {
-    let network = |name: &str, driver: &str| {
-        json!({
-            "Name": name, "Id": name, "Created": dhow_engine::time::NEVER, "Scope": "local",
-            "Driver": driver, "EnableIPv4": true, "EnableIPv6": false,
-            "IPAM": {"Driver": "default", "Options": null, "Config": []},
-            "Internal": false, "Attachable": false, "Ingress": false,
-            "ConfigFrom": {"Network": ""}, "ConfigOnly": false,
-            "Containers": {}, "Options": {}, "Labels": {},
-        })
-    };
-    Json(json!([
-        network("bridge", "bridge"),
-        network("none", "null")
-    ]))
 }
 
 async fn volumes() -> Json<Value> {

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::Ulimit;
+use crate::network::Link;
 use crate::port::{ContainerPort, RequestedBinding};
 
 /// What runs inside: portable between hosts.
@@ -60,8 +62,10 @@ pub struct ContainerConfig {
 pub struct HostConfig {
     /// Whether the container is removed once it has ended.
     pub auto_remove: bool,
-    /// `default`, `bridge` or `none`.
+    /// Docker's `NetworkMode`: see [`crate::network::NetworkMode`].
     pub network_mode: String,
+    /// Legacy links to other containers on the default bridge.
+    pub links: Vec<Link>,
     /// Ports to publish.
     pub port_bindings: BTreeMap<ContainerPort, Vec<RequestedBinding>>,
     /// Whether every exposed port is published at a port of the host's choice.
@@ -132,15 +136,4 @@ pub struct Resources {
     pub oom_score_adj: i32,
     /// Resource limits.
     pub ulimits: Vec<Ulimit>,
-}
-
-/// One resource limit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ulimit {
-    /// Docker's name: `nofile`, `nproc`…
-    pub name: String,
-    /// What applies.
-    pub soft: i64,
-    /// What the process may raise it to.
-    pub hard: i64,
 }

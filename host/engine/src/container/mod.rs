@@ -4,6 +4,7 @@
 //! - [`status`] – its phases and how they change
 //! - [`record`] – what of it survives the daemon
 //! - [`registry`] – all of them, found by id, prefix or name
+//! - [`ulimit`] – one resource limit
 //!
 //! Rule: phases change only through [`Container::change`], which also writes the state file; nobody
 //! holds a lock of a container across an await.
@@ -12,6 +13,7 @@ pub mod config;
 pub mod record;
 pub mod registry;
 pub mod status;
+pub mod ulimit;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,14 +25,16 @@ use tokio::sync::watch;
 use crate::id::Id;
 use crate::log::LogWriter;
 use crate::name::ContainerName;
+use crate::network::EndpointConfig;
 use crate::port::{ContainerPort, Published};
 use crate::stream::Hub;
 
-pub use config::{ContainerConfig, HostConfig, Resources, Ulimit};
+pub use config::{ContainerConfig, HostConfig, Resources};
 pub(crate) use record::Durability;
 pub use record::{Record, RecordError};
 pub use registry::{LookupError, Registry};
 pub use status::{Change, Forbidden, Phase, Status};
+pub use ulimit::{Ulimit, UlimitError};
 
 /// A container and everything that hangs on it.
 #[derive(Debug)]
@@ -133,6 +137,12 @@ impl Container {
     /// Gives it another name.
     pub(crate) fn set_name(&self, name: ContainerName) {
         self.locked_record().name = name;
+        self.save_or_warn();
+    }
+
+    /// Changes the networks it is to be on.
+    pub(crate) fn set_networks(&self, change: impl FnOnce(&mut Vec<EndpointConfig>)) {
+        change(&mut self.locked_record().networks);
         self.save_or_warn();
     }
 

@@ -12,6 +12,7 @@ use super::config::{ContainerConfig, HostConfig};
 use super::status::Status;
 use crate::id::Id;
 use crate::name::ContainerName;
+use crate::network::EndpointConfig;
 use crate::time::Timestamp;
 
 /// Name of the state file in a container's folder.
@@ -34,6 +35,9 @@ pub struct Record {
     pub config: ContainerConfig,
     /// What the host grants.
     pub host_config: HostConfig,
+    /// The networks it is to be on, whether it runs or not.
+    #[serde(default)]
+    pub networks: Vec<EndpointConfig>,
     /// Program and arguments: entry point and command.
     pub arguments: Vec<String>,
     /// Where it is in its life.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dhow_machine::{CallError, Engine, Machine, MachineConfig, MachineExit};
+use dhow_machine::{CallError, Engine, Machine, MachineConfig, MachineExit, NetworkCommand};
 use dhow_protocol::{LayerRange, Reply, Request};
 use tokio::net::UnixStream;
 
@@ -73,6 +73,10 @@ impl Guest for MachineGuest {
 
     fn map_layer(&self, file: PathBuf) -> Boxed<'_, Result<LayerRange, MachineFailure>> {
         Box::pin(async move { Ok(self.machine.map_layer(&file).await?) })
+    }
+
+    fn network(&self, command: NetworkCommand) -> Boxed<'_, Result<(), MachineFailure>> {
+        Box::pin(async move { Ok(self.machine.network(command).await?) })
     }
 
     fn ended(&self) -> Boxed<'_, String> {

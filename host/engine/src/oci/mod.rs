@@ -20,14 +20,17 @@ pub mod process;
 mod seccomp;
 pub mod security;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use crate::container::Record;
+use crate::container::{HostConfig, Record, UlimitError};
+use crate::network::NetworkMode;
 
 pub use capabilities::CapabilityError;
 pub use limits::LimitError;
 pub use mounts::TmpfsError;
-pub use process::{ProcessOptions, UlimitError};
+pub use process::ProcessOptions;
 pub use security::{Security, SecurityOptionError};
 
 /// The version of the runtime spec written.
@@ -70,13 +73,16 @@ pub fn config(record: &Record) -> Result<Value, ConfigError> {
     }
     check_sysctls(record)?;
     let security = Security::parse(&host.security_opt)?;
+    let own_network = NetworkMode::parse(&host.network_mode).is_own();
+    let kinds = ["pid", "network", "ipc", "uts", "mount", "cgroup"];
+    let own_kinds = kinds
+        .iter()
+        .filter(|kind| own_network || **kind != "network");
+    let namespaces: Vec<Value> = own_kinds.map(|kind| json!({"type": kind})).collect();
     let mut linux = json!({
-        "namespaces": [
-            {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"},
-            {"type": "mount"}, {"type": "cgroup"},
-        ],
+        "namespaces": namespaces,
         "cgroupsPath": format!("/dhow/{}", record.id),
-        "sysctl": host.sysctls,
+        "sysctl": sysctls(host, own_network),
         "devices": devices::nodes(),
         "resources": limits::resources(&host.resources, host.privileged)?,
         "maskedPaths": security::masked_paths(host),
@@ -95,6 +101,20 @@ pub fn config(record: &Record) -> Result<Value, ConfigError> {
         "mounts": mounts::all(host)?,
         "linux": linux,
     }))
+}
+
+/// Kernel parameters: Docker lets a network of its own use every port and ping as any user.
+fn sysctls(host: &HostConfig, own_network: bool) -> BTreeMap<String, String> {
+    const DEFAULTS: [(&str, &str); 2] = [
+        ("net.ipv4.ip_unprivileged_port_start", "0"),
+        ("net.ipv4.ping_group_range", "0 2147483647"),
+    ];
+    let mut all = host.sysctls.clone();
+    for (name, value) in DEFAULTS.iter().filter(|_| own_network) {
+        let unset = || (*value).to_owned();
+        all.entry((*name).to_owned()).or_insert_with(unset);
+    }
+    all
 }
 
 /// The container's own host name.

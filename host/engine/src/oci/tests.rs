@@ -17,6 +17,7 @@ fn record(config: ContainerConfig, host_config: HostConfig) -> Record {
         arguments: vec!["/bin/sh".to_owned()],
         config,
         host_config,
+        networks: Vec::new(),
         status: Status::default(),
         restart_count: 0,
     }

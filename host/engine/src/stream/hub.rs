@@ -222,6 +222,21 @@ mod tests {
         OutputFrame::new(kind, Bytes::from_static(b"\x01\0\0\0\0\0\0\x02hi"))
     }
 
+    async fn deliver_and_end(hub: &Hub, frames: usize) {
+        for _ in 0..frames {
+            hub.deliver(&frame(StreamKind::Stdout)).await;
+        }
+        hub.end();
+    }
+
+    async fn count_to_the_end(client: &mut Attachment) -> usize {
+        let mut received = 0;
+        while client.output.recv().await.is_some() {
+            received += 1;
+        }
+        received
+    }
+
     #[tokio::test]
     async fn every_client_hears_the_streams_it_asked_for() {
         let hub = Hub::new();
@@ -243,21 +258,11 @@ mod tests {
         let mut client = hub.attach(OUTPUT).unwrap();
         let sent = CLIENT_BUFFER_FRAMES * 3;
 
-        let send = async {
-            for _ in 0..sent {
-                hub.deliver(&frame(StreamKind::Stdout)).await;
-            }
-            hub.end();
-        };
         let receive = async {
             tokio::time::sleep(STALL_LIMIT * 20).await;
-            let mut received = 0;
-            while client.output.recv().await.is_some() {
-                received += 1;
-            }
-            received
+            count_to_the_end(&mut client).await
         };
-        let ((), received) = tokio::join!(send, receive);
+        let ((), received) = tokio::join!(deliver_and_end(&hub, sent), receive);
 
         assert_eq!(received, sent);
     }
@@ -269,20 +274,8 @@ mod tests {
         let mut reader = hub.attach(OUTPUT).unwrap();
         let sent = CLIENT_BUFFER_FRAMES * 3;
 
-        let send = async {
-            for _ in 0..sent {
-                hub.deliver(&frame(StreamKind::Stdout)).await;
-            }
-            hub.end();
-        };
-        let receive = async {
-            let mut received = 0;
-            while reader.output.recv().await.is_some() {
-                received += 1;
-            }
-            received
-        };
-        let ((), received) = tokio::join!(send, receive);
+        let ((), received) =
+            tokio::join!(deliver_and_end(&hub, sent), count_to_the_end(&mut reader));
 
         assert_eq!(received, sent);
     }

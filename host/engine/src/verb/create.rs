@@ -17,10 +17,12 @@ use crate::engine::Engine;
 use crate::id::Id;
 use crate::image::{Image, ImageError};
 use crate::name::{ContainerName, NameError};
+use crate::network::EndpointConfig;
 use crate::oci::{self, ConfigError, files, process::merge_environment};
 use crate::port::{ContainerPort, PortError, RequestedBinding};
 use crate::signal::{SignalError, SignalNumber};
 use crate::time::Timestamp;
+use crate::verb::network::CreateNetworkError;
 
 /// Random names tried before giving up.
 const NAME_ATTEMPTS: u32 = 32;
@@ -34,6 +36,10 @@ pub struct CreateOptions {
     pub config: ContainerConfig,
     /// What the host grants.
     pub host_config: HostConfig,
+    /// What it asks of networks.
+    pub networks: Vec<EndpointConfig>,
+    /// Legacy links, `container[:alias]`.
+    pub links: Vec<String>,
 }
 
 /// Why a container was not created.
@@ -63,6 +69,9 @@ pub enum CreateError {
     /// An extra host is none.
     #[error(transparent)]
     ExtraHost(#[from] files::ExtraHostError),
+    /// Its networks make no sense.
+    #[error(transparent)]
+    Network(#[from] CreateNetworkError),
     /// The container could not be written down.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -76,6 +85,7 @@ impl Classified for CreateError {
         match self {
             Self::NameTaken(_) => ErrorClass::Conflict,
             Self::Image(error) => error.class(),
+            Self::Network(error) => error.class(),
             Self::Record(_) | Self::Folder(_) => ErrorClass::Internal,
             _ => ErrorClass::InvalidParameter,
         }
@@ -98,6 +108,8 @@ impl Engine {
             SignalNumber::parse(signal)?;
         }
         let mut host_config = options.host_config;
+        let mut networks = options.networks;
+        self.settle_networks(&config, &mut host_config, &mut networks, &options.links)?;
         if host_config.publish_all_ports {
             publish_exposed(&config.exposed_ports, &mut host_config);
         }
@@ -110,13 +122,14 @@ impl Engine {
             image_id: image.id,
             config,
             host_config,
+            networks,
             arguments,
             status: Status::default(),
             restart_count: 0,
         };
         // What would fail the start fails here, where the user typed it.
         oci::config(&record)?;
-        files::hosts(&record)?;
+        files::hosts(&record, &files::Surroundings::default())?;
         let container = self.write_down(record, name.as_ref())?;
         self.announce(&container, "create", &[]);
         Ok(container)

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::blocking;
+use super::network::ContainerNetwork;
 use crate::class::{Classified, ErrorClass};
 use crate::container::{Container, LookupError, Record};
 use crate::engine::Engine;
@@ -82,6 +83,8 @@ pub struct Listed {
     pub record: Record,
     /// Where its ports can be reached now.
     pub ports: BTreeMap<ContainerPort, Vec<SocketAddr>>,
+    /// The networks it is on.
+    pub networks: Vec<ContainerNetwork>,
     /// Its image, as references now name it: as typed, or the id once the reference went elsewhere.
     pub image: String,
 }
@@ -103,7 +106,7 @@ impl Engine {
             .containers()
             .all()
             .iter()
-            .map(|container| listed(container, &images))
+            .map(|container| self.listed(container, &images))
             .filter(|one| all || one.record.status.phase.is_running())
             .filter(|one| before.is_none_or(|time| one.record.created < time))
             .filter(|one| since.is_none_or(|time| one.record.created > time))
@@ -162,23 +165,27 @@ fn check_values(filters: &Filters) -> Result<(), FilterError> {
     Ok(())
 }
 
-fn listed(container: &Arc<Container>, images: &BTreeMap<String, Image>) -> Listed {
-    let ports = container.published();
-    let record = container.record();
-    let typed = record.config.image.clone();
-    let still_names_it = images.get(&record.image_id).is_none_or(|image| {
-        let tagged = with_tag(&typed);
-        image.repo_tags.contains(&tagged) || image.id.contains(&typed)
-    });
-    let image = if still_names_it {
-        typed
-    } else {
-        record.image_id.clone()
-    };
-    Listed {
-        record,
-        ports,
-        image,
+impl Engine {
+    fn listed(&self, container: &Arc<Container>, images: &BTreeMap<String, Image>) -> Listed {
+        let ports = container.published();
+        let record = container.record();
+        let typed = record.config.image.clone();
+        let still_names_it = images.get(&record.image_id).is_none_or(|image| {
+            let tagged = with_tag(&typed);
+            image.repo_tags.contains(&tagged) || image.id.contains(&typed)
+        });
+        let image = if still_names_it {
+            typed
+        } else {
+            record.image_id.clone()
+        };
+        let networks = self.container_networks(container);
+        Listed {
+            record,
+            ports,
+            networks,
+            image,
+        }
     }
 }
 
@@ -214,17 +221,15 @@ fn matches(one: &Listed, filters: &Filters, images: &BTreeMap<String, Image>) ->
         "expose" => value
             .parse()
             .is_ok_and(|port| record.config.exposed_ports.contains(&port)),
-        "network" => network_matches(&record.host_config.network_mode, value),
+        "network" => one.networks.iter().any(|network| {
+            network.config.network == value || network.id.as_str().starts_with(value)
+        }),
         "health" => value == "none",
         "is-task" => value == "false",
         // Answered before.
         "before" | "since" => true,
         _ => false,
     })
-}
-
-fn network_matches(mode: &str, value: &str) -> bool {
-    mode == value || value == "bridge" && mode == "default"
 }
 
 /// Docker takes names for patterns; their anchors are what people use.

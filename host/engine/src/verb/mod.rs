@@ -13,6 +13,7 @@ pub mod kill;
 pub mod list;
 pub mod logs;
 pub mod machine;
+pub mod network;
 pub mod pause;
 pub mod registry;
 pub mod remove;

@@ -13,7 +13,8 @@ use crate::engine::Engine;
 use crate::guest::{GuestError, MachineFailure};
 use crate::image::{ImageError, ImageLayer};
 use crate::machine::{BootError, Lease};
-use crate::oci::{self, ConfigError, files};
+use crate::network::{JoinError, Joined};
+use crate::oci::{self, ConfigError, files, process::merge_environment};
 use crate::port::{BindError, Bound, Published, bind};
 use crate::signal::SignalNumber;
 use crate::stream::pump::{PumpError, pump};
@@ -50,6 +51,12 @@ pub enum StartError {
     /// A stored extra host makes no sense.
     #[error(transparent)]
     ExtraHost(#[from] files::ExtraHostError),
+    /// It cannot have its network.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The machine's networks could not be set.
+    #[error("failed to set the machine's networks")]
+    Networks(#[source] MachineFailure),
     /// There is no machine.
     #[error(transparent)]
     Machine(#[from] BootError),
@@ -81,6 +88,7 @@ impl Classified for StartError {
             Self::BeingRemoved => ErrorClass::Conflict,
             Self::Image(error) => error.class(),
             Self::Port(error) => error.class(),
+            Self::Join(error) => error.class(),
             Self::Config(_)
             | Self::ExtraHost(_)
             | Self::CommandNotFound(_)
@@ -88,7 +96,9 @@ impl Classified for StartError {
             Self::Guest(GuestError::Failed(failure)) if failure.kind == FailureKind::Invalid => {
                 ErrorClass::InvalidParameter
             }
-            Self::Machine(_) | Self::Layer(_) | Self::Guest(_) => ErrorClass::Internal,
+            Self::Machine(_) | Self::Layer(_) | Self::Networks(_) | Self::Guest(_) => {
+                ErrorClass::Internal
+            }
         }
     }
 }
@@ -98,7 +108,7 @@ impl StartError {
     fn is_loss_of_machine(&self) -> bool {
         matches!(
             self,
-            Self::Layer(_) | Self::Guest(GuestError::Unreachable(_))
+            Self::Layer(_) | Self::Networks(_) | Self::Guest(GuestError::Unreachable(_))
         )
     }
 
@@ -111,13 +121,21 @@ impl StartError {
     }
 }
 
+/// A process that has just started.
+struct Entered {
+    pid: u32,
+    /// What was asked for and could not be had.
+    warnings: Vec<String>,
+    connection: UnixStream,
+}
+
 /// Gives the machine the layers and starts the process on it.
 async fn enter(
     lease: &Lease,
     layers: Vec<ImageLayer>,
     mut run: RunContainer,
     record: &Record,
-) -> Result<(u32, UnixStream), StartError> {
+) -> Result<Entered, StartError> {
     for layer in layers {
         let range = lease.guest().map_layer(layer.path).await;
         run.layers.push(range.map_err(StartError::Layer)?);
@@ -125,7 +143,11 @@ async fn enter(
     let request = Request::Run(Box::new(run));
     let opened = lease.guest().open(&request).await;
     match opened.map_err(|error| blame(error, record))? {
-        (Reply::Started { pid }, connection) => Ok((pid, connection)),
+        (Reply::Started { pid, warnings }, connection) => Ok(Entered {
+            pid,
+            warnings,
+            connection,
+        }),
         (other, _) => Err(StartError::Guest(GuestError::OutOfTurn(Box::new(other)))),
     }
 }
@@ -133,17 +155,18 @@ async fn enter(
 /// A process that runs, not yet looked after.
 struct Launched {
     lease: Lease,
-    pid: u32,
-    connection: UnixStream,
+    entered: Entered,
     ports: Vec<Bound>,
+    joined: Joined,
 }
 
 impl Engine {
-    /// Starts a container; its ports are open when this returns.
+    /// Starts a container; its ports are open when this returns. The lines returned are for the
+    /// user: limits that the machine's kernel does not know, and that were discarded.
     ///
     /// # Errors
     /// [`StartError`]; the container is as before, with the reason in its state.
-    pub async fn start(&self, reference: &str) -> Result<(), StartError> {
+    pub async fn start(&self, reference: &str) -> Result<Vec<String>, StartError> {
         let container = self.container(reference)?;
         let engine = self.clone();
         to_the_end(async move { engine.start_container(&container).await }).await
@@ -152,7 +175,7 @@ impl Engine {
     pub(super) async fn start_container(
         &self,
         container: &Arc<Container>,
-    ) -> Result<(), StartError> {
+    ) -> Result<Vec<String>, StartError> {
         if let Err(forbidden) = container.change(Change::Start) {
             tracing::debug!(%forbidden, "not started");
             return Err(match container.status().phase {
@@ -164,8 +187,12 @@ impl Engine {
         self.note_activity();
         match self.launch(&container.record()).await {
             Ok(launched) => {
+                let warnings = launched.entered.warnings.clone();
+                for warning in &warnings {
+                    tracing::warn!(container = container.id().short(), warning, "started");
+                }
                 self.look_after(container, launched);
-                Ok(())
+                Ok(warnings)
             }
             Err(error) => {
                 self.note_failed_start(container, &error).await;
@@ -191,36 +218,56 @@ impl Engine {
         let image_id = record.image_id.clone();
         let image = blocking(move || images.resolve(&image_id)).await?;
         let ports = bind(&record.host_config.port_bindings, self.ports()).await?;
-        let run = run_request(record)?;
+        let joined = self.join(record)?;
+        let run = run_request(record, &joined)?;
         let lease = self.machine().acquire().await?;
-        let entered = match enter(&lease, image.layers.clone(), run.clone(), record).await {
+        let entered = match self
+            .enter(&lease, image.layers.clone(), run.clone(), record)
+            .await
+        {
             // It died just now, and the supervisor may not have noticed: the next one is sound.
             Err(error) if error.is_loss_of_machine() => {
                 self.machine().until_lost(lease.guest()).await;
                 drop(lease);
                 let lease = self.machine().acquire().await?;
-                let entered = enter(&lease, image.layers, run, record).await?;
+                let entered = self.enter(&lease, image.layers, run, record).await?;
                 (lease, entered)
             }
             entered => (lease, entered?),
         };
-        let (lease, (pid, connection)) = entered;
+        let (lease, entered) = entered;
         Ok(Launched {
             lease,
-            pid,
-            connection,
+            entered,
             ports,
+            joined,
         })
+    }
+
+    /// Gives the machine the networks and layers and starts the process on it.
+    async fn enter(
+        &self,
+        lease: &Lease,
+        layers: Vec<ImageLayer>,
+        run: RunContainer,
+        record: &Record,
+    ) -> Result<Entered, StartError> {
+        let told = self.networks().tell(lease.guest()).await;
+        told.map_err(StartError::Networks)?;
+        enter(lease, layers, run, record).await
     }
 
     /// Opens the ports and leaves a task that sees to the container's end.
     fn look_after(&self, container: &Arc<Container>, launched: Launched) {
         let Launched {
             lease,
-            pid,
-            connection,
+            entered,
             ports,
+            joined,
         } = launched;
+        let Entered {
+            pid, connection, ..
+        } = entered;
         let published = Published::serve(ports, lease.guest(), container.id());
         *container.locked_ports() = Some(published);
         let started = Change::Started {
@@ -235,6 +282,8 @@ impl Engine {
             if let Err(PumpError::Malformed(_) | PumpError::Exit(_)) = &outcome {
                 kill_unreadable(&lease, &container).await;
             }
+            // Its addresses are free before anyone hears of its end, for those who start it again.
+            joined.leave(lease.guest()).await;
             engine.note_end(&container, outcome);
             if container.record().host_config.auto_remove {
                 engine.remove_ended(&container).await;
@@ -288,8 +337,13 @@ async fn kill_unreadable(lease: &Lease, container: &Container) {
     }
 }
 
-fn run_request(record: &Record) -> Result<RunContainer, StartError> {
-    let config = &record.config;
+fn run_request(record: &Record, joined: &Joined) -> Result<RunContainer, StartError> {
+    let mut record = record.clone();
+    record.config.env = merge_environment(&joined.variables, &record.config.env);
+    if let Some(hostname) = &joined.hostname {
+        record.config.hostname.clone_from(hostname);
+    }
+    let (record, config) = (&record, &record.config);
     let console_size = record
         .host_config
         .console_size
@@ -301,8 +355,9 @@ fn run_request(record: &Record) -> Result<RunContainer, StartError> {
         user: config.user.clone(),
         additional_groups: record.host_config.group_add.clone(),
         layers: Vec::new(),
-        hosts: files::hosts(record)?,
-        resolv_conf: files::resolv_conf(record),
+        network: joined.setup.clone(),
+        hosts: files::hosts(record, &joined.surroundings)?,
+        resolv_conf: files::resolv_conf(record, &joined.surroundings),
         open_stdin: config.open_stdin,
         init: record.host_config.init,
         console_size,

@@ -68,7 +68,7 @@ impl<'a> Repository<'a> {
         credentials: &'a Credentials,
     ) -> Result<Self, RegistryError> {
         let mut failed = None;
-        for base in bases {
+        for (at, base) in bases.iter().enumerate() {
             let repository = Self {
                 transport,
                 base: base.clone(),
@@ -79,7 +79,13 @@ impl<'a> Repository<'a> {
                 authorization: Mutex::default(),
                 challenge: Mutex::default(),
             };
-            match repository.greet() {
+            // Where there is another address, that is the next attempt.
+            let is_last = at + 1 == bases.len();
+            let greeted = match is_last {
+                true => repository.retrying(|| repository.greet()),
+                false => repository.greet(),
+            };
+            match greeted {
                 Ok(()) => return Ok(repository),
                 Err(RegistryError::Cancelled) => return Err(RegistryError::Cancelled),
                 // The first address's failure says more than that of its plain sibling.
@@ -106,18 +112,18 @@ impl<'a> Repository<'a> {
     }
 
     fn greet(&self) -> Result<(), RegistryError> {
-        let answer = self.retrying(|| {
-            let call = Call::new(Method::GET, format!("{}/v2/", self.base));
-            let answer = self.transport.exchange(call)?;
-            match answer.status {
-                StatusCode::OK | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(answer),
-                StatusCode::NOT_FOUND => Err(RegistryError::Invalid {
-                    host: answer.host.clone(),
+        let call = Call::new(Method::GET, format!("{}/v2/", self.base));
+        let answer = self.transport.exchange(call)?;
+        match answer.status {
+            StatusCode::OK | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {}
+            StatusCode::NOT_FOUND => {
+                return Err(RegistryError::Invalid {
+                    host: answer.host,
                     problem: "it is no registry of version 2".to_owned(),
-                }),
-                _ => Err(answer.refusal("the registry")),
+                });
             }
-        })?;
+            _ => return Err(answer.refusal("the registry")),
+        }
         if answer.status == StatusCode::UNAUTHORIZED {
             *self
                 .challenge

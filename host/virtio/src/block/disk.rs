@@ -21,9 +21,9 @@ use super::request::{
     Command, Header, MAX_RANGE_SECTORS, MAX_RANGES, RequestError, SECTOR_BYTES, range_count,
     read_range, transfer_offset,
 };
-use crate::device::{DeviceError, Event, Queues, VirtioDevice};
+use crate::device::{DeviceError, Event, Progress, Queues, VirtioDevice};
 use crate::faults::Faults;
-use crate::ring::{RING_FEATURES, drain};
+use crate::ring::{MAX_REQUESTS_PER_CALL, RING_FEATURES, drain};
 use crate::span::{Chain, GuestSpan, MAX_SEGMENTS};
 
 const REQUEST_QUEUE: u16 = 0;
@@ -250,13 +250,16 @@ impl<B: Backing> VirtioDevice for Disk<B> {
         None
     }
 
-    fn handle(&mut self, event: Event, queues: &mut Queues<'_>) -> Result<(), DeviceError> {
+    fn handle(&mut self, event: Event, queues: &mut Queues<'_>) -> Result<Progress, DeviceError> {
         if event != Event::Queue(REQUEST_QUEUE) {
-            return Ok(());
+            return Ok(Progress::Idle);
         }
-        drain(queues, REQUEST_QUEUE, |memory, descriptors| {
-            self.serve(memory, descriptors)
-        })
+        drain(
+            queues,
+            REQUEST_QUEUE,
+            MAX_REQUESTS_PER_CALL,
+            |memory, descriptors| self.serve(memory, descriptors),
+        )
     }
 
     fn reset(&mut self) {}

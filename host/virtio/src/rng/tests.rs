@@ -37,6 +37,22 @@ fn serves_every_waiting_request_and_interrupts_once() {
 }
 
 #[test]
+fn leaves_the_rest_of_a_full_ring_for_the_next_call() {
+    let memory = memory();
+    let mut guest = MockGuest::new(&memory);
+    for _ in 0..20 {
+        guest.offer(&[Part::Writable(BUFFER, 8)]);
+    }
+
+    let first = guest.kick_once(&mut Rng::new()).unwrap();
+    let served_first = guest.used().len();
+    let second = guest.kick_once(&mut Rng::new()).unwrap();
+
+    assert_eq!((first, served_first), (Progress::More, 16));
+    assert_eq!((second, guest.used().len()), (Progress::Idle, 4));
+}
+
+#[test]
 fn gives_no_more_than_its_bound_to_one_request() {
     let memory = memory();
     let mut guest = MockGuest::new(&memory);

@@ -12,8 +12,8 @@ use super::local::{Kind, LINGER_TIMEOUT, Local, Remainder, close_cleanly};
 use super::packet::{ANY_PORT, HEADER_BYTES, HOST_CID, Header, Operation, TYPE_STREAM};
 use super::readiness::{Interest, Token};
 use super::table::Ports;
-use super::{MAX_RESETS, PendingReset, TRANSMIT_QUEUE, Vsock, host_failure};
-use crate::device::{DeviceError, Queues};
+use super::{MAX_RESETS, PendingReset, TRANSMIT_QUEUE, Vsock};
+use crate::device::{DeviceError, Progress, Queues};
 
 /// Packets taken in one call: a ring full. A guest that refills its ring as fast as we drain it
 /// must not keep the other devices of the thread waiting.
@@ -49,14 +49,14 @@ impl Vsock {
     pub(super) fn drain_transmit_queue(
         &mut self,
         queues: &mut Queues<'_>,
-    ) -> Result<(), DeviceError> {
+    ) -> Result<Progress, DeviceError> {
         let Some((memory, queue)) = queues.get(TRANSMIT_QUEUE) else {
-            return Ok(());
+            return Ok(Progress::Idle);
         };
         let mut slices = Vec::with_capacity(MAX_SLICES);
         let mut left = MAX_PACKETS_PER_CALL;
         let mut fruitless = false;
-        loop {
+        let progress = loop {
             queue.disable_notification(memory).map_err(broken)?;
             let before = left;
             while left > 0 {
@@ -70,12 +70,10 @@ impl Vsock {
                 left -= 1;
             }
             if left == 0 {
-                let resumed = self.readiness.resume();
-                resumed.map_err(|errno| host_failure(("wake the device", errno)))?;
-                break;
+                break Progress::More;
             }
             if !queue.enable_notification(memory).map_err(broken)? {
-                break;
+                break Progress::Idle;
             }
             if left == before && fruitless {
                 // The index said more, yet nothing could be taken: the ring is not readable. Once
@@ -83,18 +81,17 @@ impl Vsock {
                 return Err(broken(virtio_queue::Error::InvalidAvailRingIndex));
             }
             fruitless = left == before;
-        }
+        };
         let bound = usize::from(queue.size() / COMPLETION_PART);
         self.completions.waiting += MAX_PACKETS_PER_CALL - left;
         if self.completions.waiting > bound || self.completions.bytes > COMPLETION_BYTES {
-            return self.signal_completions(queues);
-        }
-        if self.completions.waiting > 0 && self.completions.deadline.is_none() {
+            self.signal_completions(queues)?;
+        } else if self.completions.waiting > 0 && self.completions.deadline.is_none() {
             let deadline = &mut self.completions.deadline;
             let token = Token::Completions;
             self.deadlines.set(deadline, token, COMPLETION_DELAY);
         }
-        Ok(())
+        Ok(progress)
     }
 
     /// Tells the guest of the packets we are done with, if there are any it was not told of.

@@ -44,10 +44,6 @@ impl Vsock {
             match event.token {
                 Token::Listener => self.accept_clients()?,
                 Token::Timer => self.take_deadlines()?,
-                Token::Resume => self
-                    .readiness
-                    .resumed()
-                    .map_err(|errno| ("clear the device's own event", errno))?,
                 // Has no descriptor.
                 Token::Completions => {}
                 Token::Local(id) => self.advance_local(id),
@@ -201,7 +197,7 @@ impl Vsock {
                     self.completions.overdue = true;
                 }
                 // A pause of the listener is over: noticed at the end of the call.
-                Token::Listener | Token::Timer | Token::Resume => {}
+                Token::Listener | Token::Timer => {}
             }
         }
         Ok(())

@@ -27,7 +27,7 @@
 //! # Rules
 //! Payload moves between socket and guest memory in one system call and without a copy; only what
 //! the host's socket does not take is copied, at most the credit given. Nothing blocks. Each call
-//! does a bounded amount of work and raises its own event for the rest. What the guest says is read
+//! does a bounded amount of work and asks to be called again for the rest. What the guest says is read
 //! once and believed never; the worst it gets is a reset.
 
 mod backlog;
@@ -65,7 +65,7 @@ use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRE
 pub use cid::{GuestCid, InvalidGuestCid};
 pub use counters::Counters;
 
-use crate::device::{DeviceError, Event, Queues, VirtioDevice};
+use crate::device::{DeviceError, Event, Progress, Queues, VirtioDevice};
 use deadlines::Deadlines;
 use packet::ANY_PORT;
 use readiness::{Readiness, Token};
@@ -275,19 +275,20 @@ impl VirtioDevice for Vsock {
         Some(self.readiness.fd())
     }
 
-    fn handle(&mut self, event: Event, queues: &mut Queues<'_>) -> Result<(), DeviceError> {
+    fn handle(&mut self, event: Event, queues: &mut Queues<'_>) -> Result<Progress, DeviceError> {
         if event == Event::Host {
             self.take_host_events().map_err(host_failure)?;
         }
-        self.drain_transmit_queue(queues)?;
-        self.fill_receive_queue(queues)?;
+        let drained = self.drain_transmit_queue(queues)?;
+        let filled = self.fill_receive_queue(queues)?;
         if std::mem::take(&mut self.completions.overdue) {
             self.signal_completions(queues)?;
         }
         self.admit_clients_again().map_err(host_failure)?;
         self.deadlines
             .arm()
-            .map_err(|errno| host_failure(("set the timer", errno)))
+            .map_err(|errno| host_failure(("set the timer", errno)))?;
+        Ok(drained.and(filled))
     }
 
     fn reset(&mut self) {

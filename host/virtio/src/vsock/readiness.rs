@@ -8,7 +8,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::packet::ANY_PORT;
 use super::table::{LocalId, Ports};
@@ -23,8 +22,6 @@ pub(super) enum Token {
     Listener,
     /// The timer of [`super::deadlines`].
     Timer,
-    /// The device's note to itself that work was left over.
-    Resume,
     /// The guest is to be told of its packets; only ever a deadline.
     Completions,
     /// A client that has not yet said which port it wants, or the rest of a connection that the
@@ -38,14 +35,13 @@ impl Token {
     /// Marks the tokens that are not connections: no host port has this number.
     const NO_CONNECTION: u32 = ANY_PORT;
     /// Numbers from here on are [`Token::Local`]; those below name the device's own descriptors.
-    const FIRST_LOCAL: u32 = 4;
+    const FIRST_LOCAL: u32 = 3;
 
     fn encode(self) -> u64 {
         let (high, low) = match self {
             Self::Listener => (Self::NO_CONNECTION, 0),
             Self::Timer => (Self::NO_CONNECTION, 1),
-            Self::Resume => (Self::NO_CONNECTION, 2),
-            Self::Completions => (Self::NO_CONNECTION, 3),
+            Self::Completions => (Self::NO_CONNECTION, 2),
             Self::Local(LocalId(id)) => (Self::NO_CONNECTION, id + Self::FIRST_LOCAL),
             Self::Connection(ports) => (ports.host, ports.guest),
         };
@@ -59,8 +55,7 @@ impl Token {
         match (high, low) {
             (Self::NO_CONNECTION, 0) => Self::Listener,
             (Self::NO_CONNECTION, 1) => Self::Timer,
-            (Self::NO_CONNECTION, 2) => Self::Resume,
-            (Self::NO_CONNECTION, 3) => Self::Completions,
+            (Self::NO_CONNECTION, 2) => Self::Completions,
             (Self::NO_CONNECTION, id) => Self::Local(LocalId(id - Self::FIRST_LOCAL)),
             (host, guest) => Self::Connection(Ports { host, guest }),
         }
@@ -90,22 +85,17 @@ pub(super) enum Interest {
     ReadAndWrite,
 }
 
-/// The epoll instance and the descriptor by which the device wakes itself.
+/// The epoll instance.
 #[derive(Debug)]
 pub(super) struct Readiness {
     epoll: Epoll,
-    resume: EventFd,
 }
 
 impl Readiness {
-    /// Makes both descriptors, with nothing watched but the device's own.
+    /// Makes it, with nothing watched.
     pub(super) fn new() -> Result<Self, Errno> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let resume =
-            EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        let readiness = Self { epoll, resume };
-        readiness.watch_level(&readiness.resume, Token::Resume)?;
-        Ok(readiness)
+        Ok(Self { epoll })
     }
 
     /// The descriptor that is readable while any event waits.
@@ -149,22 +139,6 @@ impl Readiness {
         interest: Interest,
     ) -> Result<(), Errno> {
         self.epoll.modify(fd, &mut edge(token, interest))
-    }
-
-    /// Makes the descriptor readable until [`Self::resumed`]: work was left over.
-    pub(super) fn resume(&self) -> Result<(), Errno> {
-        match self.resume.write(1) {
-            Ok(_) | Err(Errno::EAGAIN) => Ok(()),
-            Err(errno) => Err(errno),
-        }
-    }
-
-    /// Takes back what [`Self::resume`] did.
-    pub(super) fn resumed(&self) -> Result<(), Errno> {
-        match self.resume.read() {
-            Ok(_) | Err(Errno::EAGAIN) => Ok(()),
-            Err(errno) => Err(errno),
-        }
     }
 
     /// Takes the events that wait, without waiting for more.
@@ -217,6 +191,7 @@ mod tests {
         assert_eq!(Token::decode(local.encode()), local);
         assert_eq!(Token::decode(Token::Listener.encode()), Token::Listener);
         assert_eq!(Token::decode(Token::Timer.encode()), Token::Timer);
-        assert_eq!(Token::decode(Token::Resume.encode()), Token::Resume);
+        let completions = Token::Completions;
+        assert_eq!(Token::decode(completions.encode()), completions);
     }
 }

@@ -2,7 +2,6 @@
 
 mod guest;
 mod machine;
-mod ring;
 
 mod hostile;
 mod lifecycle;

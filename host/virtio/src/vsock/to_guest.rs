@@ -12,8 +12,8 @@ use super::connection::{Connection, MAX_BATCH_BUFFERS, Outgoing, Reading, Verdic
 use super::guest_slices::{self, Direction, MAX_SLICES};
 use super::packet::{HEADER_BYTES, HOST_CID, Header, Operation};
 use super::table::Ports;
-use super::{PendingReset, RECEIVE_QUEUE, Vsock, host_failure};
-use crate::device::{DeviceError, Queues};
+use super::{PendingReset, RECEIVE_QUEUE, Vsock};
+use crate::device::{DeviceError, Progress, Queues};
 
 /// Buffers filled in one call: a ring full, as for the other queue.
 const MAX_BUFFERS_PER_CALL: usize = 256;
@@ -71,12 +71,12 @@ impl Vsock {
     pub(super) fn fill_receive_queue(
         &mut self,
         queues: &mut Queues<'_>,
-    ) -> Result<(), DeviceError> {
+    ) -> Result<Progress, DeviceError> {
         if !self.has_packets() {
-            return Ok(());
+            return Ok(Progress::Idle);
         }
         let Some((memory, queue)) = queues.get(RECEIVE_QUEUE) else {
-            return Ok(());
+            return Ok(Progress::Idle);
         };
         let mut ring = Ring {
             memory,
@@ -85,33 +85,31 @@ impl Vsock {
             batch: Batch::default(),
         };
         let mut fruitless = false;
-        loop {
+        let progress = loop {
             let before = ring.left;
             ring.queue.disable_notification(memory).map_err(broken)?;
             self.fill(&mut ring)?;
             if !self.has_packets() {
-                break;
+                break Progress::Idle;
             }
             if ring.left == 0 {
-                let resumed = self.readiness.resume();
-                resumed.map_err(|errno| host_failure(("wake the device", errno)))?;
-                break;
+                break Progress::More;
             }
             if !ring.queue.enable_notification(memory).map_err(broken)? {
-                break;
+                break Progress::Idle;
             }
             if ring.left == before && fruitless {
                 // The index says more but nothing can be taken: the ring is not readable.
                 return Err(broken(virtio_queue::Error::InvalidAvailRingIndex));
             }
             fruitless = ring.left == before;
-        }
+        };
         if ring.left < MAX_BUFFERS_PER_CALL {
             queues.notify(RECEIVE_QUEUE)?;
             // The guest wakes up anyway: what it sent comes back with the same interrupt.
             self.signal_completions(queues)?;
         }
-        Ok(())
+        Ok(progress)
     }
 
     fn has_packets(&self) -> bool {

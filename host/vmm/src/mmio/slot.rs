@@ -10,7 +10,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dhow_virtio::{Event, Interrupt, Queues, VirtioDevice};
+use dhow_virtio::{Event, Interrupt, Progress, Queues, VirtioDevice};
 use virtio_bindings::virtio_mmio::{
     VIRTIO_MMIO_CONFIG, VIRTIO_MMIO_INT_CONFIG, VIRTIO_MMIO_INT_VRING, VIRTIO_MMIO_INTERRUPT_ACK,
     VIRTIO_MMIO_INTERRUPT_STATUS,
@@ -179,18 +179,19 @@ impl Slot {
     }
 
     /// Lets the device do what `event` makes possible, where it is live.
-    pub(crate) fn handle(&self, memory: &GuestMemoryMmap, event: Event) -> Watch {
+    pub(crate) fn handle(&self, memory: &GuestMemoryMmap, event: Event) -> (Watch, Progress) {
         if let Event::Queue(index) = event {
             self.drain(index);
         }
         let mut state = self.lock();
         let State { registers, device } = &mut *state;
         if registers.phase() != Phase::Live {
-            return Watch::Same;
+            return (Watch::Same, Progress::Idle);
         }
         let mut queues = Queues::new(memory, registers.queues(), &self.line);
-        let Err(error) = device.handle(event, &mut queues) else {
-            return Watch::Same;
+        let error = match device.handle(event, &mut queues) {
+            Ok(progress) => return (Watch::Same, progress),
+            Err(error) => error,
         };
         tracing::warn!(
             device = device.device_type(),
@@ -201,7 +202,7 @@ impl Slot {
         if let Err(error) = self.line.raise(VIRTIO_MMIO_INT_CONFIG) {
             tracing::warn!(%error, "failed to tell the guest of it");
         }
-        Watch::Stop
+        (Watch::Stop, Progress::Idle)
     }
 
     /// Empties the descriptor of a notification; one that is empty already is no harm.

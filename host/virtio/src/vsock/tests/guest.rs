@@ -8,7 +8,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use super::super::packet::{
     HEADER_BYTES, HOST_CID, Header, Operation, SHUTDOWN_BOTH, SHUTDOWN_SEND, TYPE_STREAM,
 };
-use super::ring::{NEXT, Ring, WRITE};
+use crate::mock_ring::{NEXT, Ring, WRITE};
 
 pub(super) const CID: u64 = 42;
 

@@ -6,8 +6,8 @@ use super::super::credit::RECEIVE_BUFFER_BYTES;
 use super::super::packet::{Header, Operation};
 use super::guest::{MEMORY_BYTES, RX_BUFFERS, SCRATCH, State};
 use super::machine::{Machine, read_some};
-use super::ring::{INDIRECT, NEXT, Ring, WRITE};
 use crate::device::{DeviceError, Event};
+use crate::mock_ring::{INDIRECT, NEXT, Ring, WRITE};
 
 /// The head of the descriptors that hostile packets use; the guest's own stop far below.
 const HEAD: u16 = 0;

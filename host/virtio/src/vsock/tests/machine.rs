@@ -14,7 +14,7 @@ use vm_memory::{GuestAddress, GuestMemoryMmap};
 
 use super::super::{GuestCid, Vsock, VsockConfig};
 use super::guest::{CID, Guest, MEMORY_BYTES};
-use crate::device::{Event, Interrupt, Queues, VirtioDevice};
+use crate::device::{Event, Interrupt, Progress, Queues, VirtioDevice};
 
 /// The host port with a service behind it.
 pub(super) const SERVED_PORT: u32 = 700;
@@ -46,6 +46,8 @@ pub(super) struct Machine {
     pub(super) service: UnixListener,
     pub(super) directory: tempfile::TempDir,
     pub(super) calls: u64,
+    /// What the device has not finished.
+    unfinished: Option<Event>,
 }
 
 impl Machine {
@@ -83,6 +85,7 @@ impl Machine {
             service,
             directory,
             calls: 0,
+            unfinished: None,
         }
     }
 
@@ -102,7 +105,9 @@ impl Machine {
     pub(super) fn try_handle(&mut self, event: Event) -> Result<(), crate::DeviceError> {
         self.calls += 1;
         let mut queues = Queues::new(&self.memory, &mut self.queues, &self.line);
-        self.device.handle(event, &mut queues)
+        let progress = self.device.handle(event, &mut queues)?;
+        self.unfinished = (progress == Progress::More).then_some(event);
+        Ok(())
     }
 
     /// Whether the device asks to be called.
@@ -127,6 +132,10 @@ impl Machine {
     /// One turn; `false` where nothing happened.
     pub(super) fn turn(&mut self) -> bool {
         let mut moved = false;
+        if let Some(event) = self.unfinished.take() {
+            self.handle(event);
+            moved = true;
+        }
         if self.guest.tx.needs_kick() {
             self.handle(Event::Queue(1));
             moved = true;

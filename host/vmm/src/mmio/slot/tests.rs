@@ -50,7 +50,7 @@ impl VirtioDevice for Counting {
         None
     }
 
-    fn handle(&mut self, _event: Event, _queues: &mut Queues<'_>) -> Result<(), DeviceError> {
+    fn handle(&mut self, _event: Event, _queues: &mut Queues<'_>) -> Result<Progress, DeviceError> {
         self.calls.handled.fetch_add(1, Ordering::SeqCst);
         if self.broken {
             let source = io::Error::from(io::ErrorKind::BrokenPipe);
@@ -59,7 +59,7 @@ impl VirtioDevice for Counting {
                 source,
             });
         }
-        Ok(())
+        Ok(Progress::Idle)
     }
 
     fn reset(&mut self) {
@@ -116,7 +116,7 @@ fn keeps_notifications_from_a_device_that_is_not_live() {
     let (slot, calls) = slot(false);
     slot.notifications()[0].write(1).unwrap();
 
-    let watch = slot.handle(&memory(), Event::Queue(0));
+    let (watch, _) = slot.handle(&memory(), Event::Queue(0));
 
     assert_eq!(
         (watch, calls.handled.load(Ordering::SeqCst)),
@@ -133,7 +133,7 @@ fn tells_the_guest_of_a_device_that_broke_down() {
     let (slot, _calls) = slot(true);
     let _watch = start(&slot);
 
-    let watch = slot.handle(&memory(), Event::Queue(0));
+    let (watch, _) = slot.handle(&memory(), Event::Queue(0));
 
     assert_eq!(watch, Watch::Stop);
     assert_eq!(

@@ -3,17 +3,17 @@
 use virtio_queue::{Queue, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
-pub(super) const NEXT: u16 = 1;
-pub(super) const WRITE: u16 = 2;
-pub(super) const INDIRECT: u16 = 4;
+pub(crate) const NEXT: u16 = 1;
+pub(crate) const WRITE: u16 = 2;
+pub(crate) const INDIRECT: u16 = 4;
 
 /// Guest memory set aside for one ring.
 const RING_BYTES: u64 = 0x4000;
 
 /// One virtqueue, seen from the guest.
-pub(super) struct Ring {
+pub(crate) struct Ring {
     memory: GuestMemoryMmap,
-    pub(super) size: u16,
+    pub(crate) size: u16,
     table: u64,
     avail: u64,
     used: u64,
@@ -23,7 +23,7 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    pub(super) fn new(memory: &GuestMemoryMmap, index: u16, size: u16) -> Self {
+    pub(crate) fn new(memory: &GuestMemoryMmap, index: u16, size: u16) -> Self {
         let table = RING_BYTES * (u64::from(index) + 1);
         Self {
             memory: memory.clone(),
@@ -38,7 +38,7 @@ impl Ring {
     }
 
     /// The device's view of this ring.
-    pub(super) fn queue(&self) -> Queue {
+    pub(crate) fn queue(&self) -> Queue {
         let low = |address: u64| Some(u32::try_from(address).unwrap());
         let mut queue = Queue::new(256).unwrap();
         queue.set_size(self.size);
@@ -52,11 +52,11 @@ impl Ring {
     }
 
     /// Writes one descriptor: address, length, flags and next.
-    pub(super) fn describe(&self, index: u16, address: u64, length: u32, link: (u16, u16)) {
+    pub(crate) fn describe(&self, index: u16, address: u64, length: u32, link: (u16, u16)) {
         self.describe_at(self.table + 16 * u64::from(index), address, length, link);
     }
 
-    pub(super) fn describe_at(&self, at: u64, address: u64, length: u32, link: (u16, u16)) {
+    pub(crate) fn describe_at(&self, at: u64, address: u64, length: u32, link: (u16, u16)) {
         self.write(at, address);
         self.write(at + 8, length);
         self.write(at + 12, link.0);
@@ -64,7 +64,7 @@ impl Ring {
     }
 
     /// Makes the chain that starts at `head` available.
-    pub(super) fn offer(&mut self, head: u16) {
+    pub(crate) fn offer(&mut self, head: u16) {
         let slot = u64::from(self.next_avail % self.size);
         self.write(self.avail + 4 + 2 * slot, head);
         self.next_avail = self.next_avail.wrapping_add(1);
@@ -72,12 +72,12 @@ impl Ring {
     }
 
     /// Claims that so many more chains are available, without having written any.
-    pub(super) fn lie_about_index(&mut self, more: u16) {
+    pub(crate) fn lie_about_index(&mut self, more: u16) {
         self.write(self.avail + 2, self.next_avail.wrapping_add(more));
     }
 
     /// Whether the device wants to be told of what was offered since the last question.
-    pub(super) fn needs_kick(&mut self) -> bool {
+    pub(crate) fn needs_kick(&mut self) -> bool {
         let event = self.read(self.used + 4 + 8 * u64::from(self.size));
         let (old, new) = (self.kicked, self.next_avail);
         self.kicked = new;
@@ -85,7 +85,7 @@ impl Ring {
     }
 
     /// The next chain the device is done with, and how much it wrote.
-    pub(super) fn take_used(&mut self) -> Option<(u16, u32)> {
+    pub(crate) fn take_used(&mut self) -> Option<(u16, u32)> {
         if self.read(self.used + 2) == self.last_used {
             return None;
         }
@@ -96,7 +96,7 @@ impl Ring {
     }
 
     /// Asks for an interrupt at the next used chain.
-    pub(super) fn enable_interrupts(&mut self) {
+    pub(crate) fn enable_interrupts(&mut self) {
         let used_event = self.avail + 4 + 2 * u64::from(self.size);
         self.write(used_event, self.last_used);
     }
