@@ -79,7 +79,7 @@ fn pulls_an_image_and_tells_how_it_goes() {
 
     let image = store.store.resolve(&name).unwrap();
     assert_eq!(image.id, pulled.id);
-    assert_eq!(image.repo_tags, [name.clone()]);
+    assert_eq!(image.repo_tags, std::slice::from_ref(&name));
     let digest = format!("{}/team/app@{}", registry.host(), pulled.digest);
     assert_eq!(image.repo_digests, [digest]);
     assert_eq!(pulled.fetched_bytes, registry.layer_bytes() as u64);
