@@ -104,7 +104,7 @@ fn usual_hint(cause: &anyhow::Error) -> Option<String> {
         } => {
             let message = message.to_ascii_lowercase();
             if message.contains("no such image") {
-                Some("`dhow images` lists what there is, `dhow load -i FILE` adds more".to_owned())
+                Some("`dhow images` lists what there is; `dhow pull` and `dhow load -i FILE` add more".to_owned())
             } else if message.contains("no such container") {
                 Some("`dhow ps -a` lists the containers".to_owned())
             } else {

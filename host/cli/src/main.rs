@@ -1,10 +1,12 @@
 //! `dhow`: the command line, and the hidden faces behind it.
 //!
 //! Three layers: `args` is what was typed, `resolve` what it means, `verbs` does it. `context` finds
-//! the daemon and `daemon_start` starts one; `terminal` and `output` are our ends of the streams.
+//! the daemon and `daemon_start` starts one; `terminal` and `output` are our ends of the streams;
+//! `credentials` are Docker's.
 
 mod args;
 mod context;
+mod credentials;
 mod daemon_start;
 mod doctor;
 mod faces;

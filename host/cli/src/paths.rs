@@ -24,6 +24,9 @@ const SOCKET_NAME_BYTES: usize = 40;
 /// Name of the API's socket in the run folder.
 const API_SOCKET: &str = "docker.sock";
 
+/// Name of the settings in the folder for what the user writes.
+const SETTINGS: &str = "daemon.json";
+
 /// All folders and files the command line itself touches.
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
@@ -31,12 +34,16 @@ pub(crate) struct Paths {
     pub(crate) home: PathBuf,
     /// Sockets, locks and logs; short enough for sockets.
     pub(crate) run: PathBuf,
+    /// What the user writes: settings and certificates.
+    config: PathBuf,
 }
 
 impl Paths {
     /// Finds the folders from the environment and makes them.
     pub(crate) fn prepare() -> Result<Self> {
-        let (home, run) = locate(|name| std::env::var_os(name).filter(|value| !value.is_empty()))?;
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let (home, run) = locate(variable)?;
+        let config = locate_config(variable)?;
         for folder in [&home, &run] {
             make_private(folder)
                 .with_context(|| format!("failed to create {}", folder.display()))?;
@@ -46,12 +53,17 @@ impl Paths {
         } else {
             shorten(&run, Path::new("/tmp"))?
         };
-        Ok(Self { home, run })
+        Ok(Self { home, run, config })
     }
 
     /// The API's socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.run.join(API_SOCKET)
+    }
+
+    /// What the user says about registries; it need not be there.
+    pub(crate) fn settings(&self) -> PathBuf {
+        self.config.join(SETTINGS)
     }
 
     /// Held by whoever starts a daemon.
@@ -103,6 +115,22 @@ fn locate(variable: impl Fn(&str) -> Option<OsString>) -> Result<(PathBuf, PathB
         None => home.join("run"),
     };
     Ok((home, run))
+}
+
+/// Folder of what the user writes: in the home where one is set, else where XDG has it.
+fn locate_config(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf> {
+    if let Some(home) = variable("DHOW_HOME") {
+        let home = std::path::absolute(&home).context("failed to make DHOW_HOME absolute")?;
+        return Ok(home.join("config"));
+    }
+    let base = variable("XDG_CONFIG_HOME").map(PathBuf::from);
+    let base = match base.filter(|path| path.is_absolute()) {
+        Some(base) => base,
+        None => etcetera::base_strategy::choose_base_strategy()
+            .context("failed to find your home folder; set DHOW_HOME")?
+            .config_dir(),
+    };
+    Ok(base.join("dhow"))
 }
 
 fn make_private(folder: &Path) -> io::Result<()> {
@@ -167,7 +195,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::path::{Path, PathBuf};
 
-    use super::{fits, locate, shorten};
+    use super::{fits, locate, locate_config, shorten};
 
     #[test]
     fn a_home_keeps_everything_together() {
@@ -190,6 +218,15 @@ mod tests {
         .expect("folders");
         assert_eq!(home, Path::new("/data/dhow"));
         assert_eq!(run, runtime.path().join("dhow"));
+    }
+
+    #[test]
+    fn settings_are_in_the_home_or_where_xdg_has_them() {
+        let in_home = locate_config(|name| (name == "DHOW_HOME").then(|| OsString::from("/one")));
+        assert_eq!(in_home.expect("a folder"), Path::new("/one/config"));
+        let xdg =
+            locate_config(|name| (name == "XDG_CONFIG_HOME").then(|| OsString::from("/settings")));
+        assert_eq!(xdg.expect("a folder"), Path::new("/settings/dhow"));
     }
 
     #[test]

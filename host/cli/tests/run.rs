@@ -100,12 +100,39 @@ fn a_missing_image_is_our_fault_and_has_a_hint() {
         ),
     )];
     let daemon = FakeDaemon::start(NO_IMAGE);
-    let output = daemon.dhow(&["run", "nope"]).output().expect("dhow runs");
+    let output = daemon
+        .dhow(&["run", "--pull", "never", "nope"])
+        .output()
+        .expect("dhow runs");
     assert_eq!(output.status.code(), Some(125));
     assert_eq!(
         String::from_utf8_lossy(&output.stderr),
         "dhow: Unable to find image 'nope:latest' locally\n\
-         hint: add it with `dhow load -i FILE`; this version cannot pull from a registry\n"
+         hint: fetch it with `dhow pull`, or add it with `dhow load -i FILE`\n"
+    );
+}
+
+#[test]
+fn a_missing_image_is_pulled_and_a_failed_pull_is_our_fault() {
+    const NO_IMAGE: Answers = &[
+        (
+            "POST /v1.44/containers/create",
+            Answer::Json("404 Not Found", "{\"message\":\"No such image: nope:1\"}"),
+        ),
+        (
+            "POST /v1.44/images/create?fromImage=nope&tag=1 ",
+            Answer::Json(
+                "200 OK",
+                "{\"status\":\"Pulling fs layer\",\"id\":\"abc\"}\r\n{\"error\":\"it broke\"}",
+            ),
+        ),
+    ];
+    let daemon = FakeDaemon::start(NO_IMAGE);
+    let output = daemon.dhow(&["run", "nope:1"]).output().expect("dhow runs");
+    assert_eq!(output.status.code(), Some(125));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "dhow: Unable to find image 'nope:1' locally\nabc: Pulling fs layer\ndhow: it broke\n"
     );
 }
 

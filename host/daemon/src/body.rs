@@ -1,7 +1,8 @@
-//! Bodies: responses that keep something alive, requests read early or by blocking code.
+//! Bodies: responses that keep something alive, requests read early or by blocking code, responses
+//! written by such code.
 
 use std::any::Any;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -116,5 +117,66 @@ impl Read for BlockingBody {
         let count = self.current.len().min(buffer.len());
         self.current.copy_to_slice(&mut buffer[..count]);
         Ok(count)
+    }
+}
+
+/// A response's body for code that blocks.
+#[derive(Debug)]
+pub(crate) struct BlockingWriter {
+    pieces: mpsc::Sender<io::Result<Bytes>>,
+    gathered: Vec<u8>,
+}
+
+/// Bytes gathered before they are sent.
+const WRITE_PIECE_BYTES: usize = 256 * 1024;
+
+/// Breaks a body off.
+#[derive(Debug)]
+pub(crate) struct WriteFailure(mpsc::Sender<io::Result<Bytes>>);
+
+impl WriteFailure {
+    /// Ends the body with an error, so that its reader knows that it is not whole.
+    pub(crate) async fn tell(self, reason: String) {
+        let _reader_gone = self.0.send(Err(io::Error::other(reason))).await;
+    }
+}
+
+/// A writer and the body that it fills, which holds it up when its reader is slow.
+pub(crate) fn writer() -> (BlockingWriter, Body) {
+    let (sender, receiver) = mpsc::channel(READ_AHEAD_PIECES);
+    let pieces = futures_util::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|piece| (piece, receiver))
+    });
+    let writer = BlockingWriter {
+        pieces: sender,
+        gathered: Vec::with_capacity(WRITE_PIECE_BYTES),
+    };
+    (writer, Body::from_stream(pieces))
+}
+
+impl BlockingWriter {
+    /// What can end the body after this is gone.
+    pub(crate) fn failure(&self) -> WriteFailure {
+        WriteFailure(self.pieces.clone())
+    }
+}
+
+impl Write for BlockingWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.gathered.extend_from_slice(bytes);
+        if self.gathered.len() >= WRITE_PIECE_BYTES {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let room = Vec::with_capacity(WRITE_PIECE_BYTES);
+        let piece = std::mem::replace(&mut self.gathered, room);
+        let sent = self.pieces.blocking_send(Ok(piece.into()));
+        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }

@@ -59,6 +59,7 @@ impl<E: Classified> From<E> for Failure {
     fn from(error: E) -> Self {
         let status = match error.class() {
             ErrorClass::InvalidParameter => StatusCode::BAD_REQUEST,
+            ErrorClass::Unauthorized => StatusCode::UNAUTHORIZED,
             ErrorClass::NotFound => StatusCode::NOT_FOUND,
             ErrorClass::Conflict => StatusCode::CONFLICT,
             ErrorClass::Forbidden => StatusCode::FORBIDDEN,

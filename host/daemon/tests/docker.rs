@@ -80,7 +80,7 @@ async fn a_missing_image_is_exit_125_and_one_line() {
 
     assert_eq!(run.code, 125);
     assert!(
-        run.stderr.contains("cannot pull from registries yet"),
+        run.stderr.contains("No such image: missing:latest"),
         "{}",
         run.stderr
     );

@@ -5,6 +5,8 @@
 pub enum ErrorClass {
     /// The request itself is wrong.
     InvalidParameter,
+    /// Who asks is not known, or may not.
+    Unauthorized,
     /// There is no such thing.
     NotFound,
     /// It is there, but its state forbids the request.

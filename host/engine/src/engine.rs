@@ -38,6 +38,8 @@ pub struct EngineOptions {
     pub boot: Arc<dyn Boot>,
     /// Images.
     pub images: Arc<dyn ImageLibrary>,
+    /// `daemon.json`: what the user says about registries; read anew for each use.
+    pub registry_settings: PathBuf,
     /// How long the machine stays up with nothing to do.
     pub machine_idle: Duration,
 }
@@ -60,6 +62,7 @@ struct Inner {
     home: PathBuf,
     containers: Registry,
     images: Arc<dyn ImageLibrary>,
+    registry_settings: PathBuf,
     machine: Supervisor,
     events: EventBus,
     execs: ExecTable,
@@ -96,6 +99,7 @@ impl Engine {
             home: options.home,
             containers,
             images: options.images,
+            registry_settings: options.registry_settings,
             machine: Supervisor::new(
                 options.boot,
                 options.machine_idle,
@@ -169,6 +173,10 @@ impl Engine {
 
     pub(crate) fn images(&self) -> &Arc<dyn ImageLibrary> {
         &self.0.images
+    }
+
+    pub(crate) fn registry_settings(&self) -> &Path {
+        &self.0.registry_settings
     }
 
     pub(crate) fn machine(&self) -> &Supervisor {

@@ -75,11 +75,17 @@ impl<R: Read> HashingReader<R> {
     }
 
     /// Reads to the end, then returns the digest and number of all bytes.
-    pub(crate) fn finish(mut self) -> io::Result<(Digest, u64)> {
+    pub(crate) fn finish(self) -> io::Result<(Digest, u64)> {
+        let (_, digest, total) = self.finish_with()?;
+        Ok((digest, total))
+    }
+
+    /// As [`finish`](Self::finish), and gives the input back.
+    pub(crate) fn finish_with(mut self) -> io::Result<(R, Digest, u64)> {
         loop {
             let available = self.fill_buf()?.len();
             if available == 0 {
-                return Ok((self.worker.finish(), self.total));
+                return Ok((self.input, self.worker.finish(), self.total));
             }
             self.consume(available);
         }

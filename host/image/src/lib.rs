@@ -15,7 +15,9 @@ mod erofs;
 mod hashing;
 mod layer;
 mod manifest;
+mod platform;
 mod reference;
+mod registry;
 mod store;
 mod tar;
 
@@ -23,10 +25,16 @@ pub use digest::{Digest, ImageId, ParseDigestError};
 pub use erofs::{ErofsError, TreeError, XattrError};
 pub use layer::{LayerError, PathError};
 pub use manifest::ManifestError;
+pub use platform::{ParsePlatformError, Platform};
 pub use reference::{ParseReferenceError, Reference};
+pub use registry::{
+    Credentials, FoundRepository, ParseCredentialsError, RegistryClient, RegistryError,
+    RegistrySettings, SettingsError,
+};
 pub use store::{
     CommitError, CommitOptions, Image, ImageStore, ImageSummary, ImportError, ImportOptions, Layer,
-    LoadError, LoadEvent, LoadedImage, OpenError, RemoveError, Removed, ResolveError, StoreError,
-    TagError,
+    LayerStep, LoadError, LoadEvent, LoadedImage, OpenError, PullError, PullEvent, PullRequest,
+    Pulled, PushError, PushEvent, PushRequest, PushStep, Pushed, RemoveError, Removed,
+    ResolveError, SaveError, StoreError, TagError,
 };
 pub use tar::TarError;

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::digest::{Digest, ImageId};
+use crate::platform::{ARCHITECTURE, OS, Platform};
 use crate::reference::Reference;
 
 /// Docker's list of images (Docker image specification v1.2, "Combined Image JSON").
@@ -155,13 +156,13 @@ struct OciDocument {
 struct Descriptor {
     digest: String,
     size: Option<u64>,
-    platform: Option<Platform>,
+    platform: Option<DescribedPlatform>,
     #[serde(default)]
     annotations: std::collections::BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
-struct Platform {
+struct DescribedPlatform {
     os: String,
     architecture: String,
 }
@@ -372,21 +373,10 @@ pub(crate) fn normal_name(name: &str) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
-/// The one operating system dhow runs images of.
-const OS: &str = "linux";
-
-/// This machine's architecture in the image specification's words (those of Go's `GOARCH`).
-pub(crate) const ARCHITECTURE: &str = if cfg!(target_arch = "x86_64") {
-    "amd64"
-} else if cfg!(target_arch = "aarch64") {
-    "arm64"
-} else {
-    std::env::consts::ARCH
-};
-
 fn fits_here(descriptor: &Descriptor) -> bool {
     let platform = descriptor.platform.as_ref();
-    platform.is_none_or(|platform| platform.os == OS && platform.architecture == ARCHITECTURE)
+    let here = Platform::here();
+    platform.is_none_or(|platform| here.is(&platform.os, &platform.architecture))
 }
 
 fn no_platform() -> ManifestError {

@@ -69,6 +69,18 @@ impl Reference {
         format!("{}/{}", self.domain, self.path)
     }
 
+    /// Which registry it belongs to: `docker.io`.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    /// The repository in its registry: `library/busybox`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// The name as people write it: `busybox`.
     #[must_use]
     pub fn familiar_name(&self) -> String {
@@ -119,6 +131,18 @@ impl Reference {
             tag: None,
             digest: Some(digest),
         }
+    }
+
+    /// The same name with another tag alone.
+    #[must_use]
+    pub fn with_tag(&self, tag: &str) -> Option<Self> {
+        let (domain, path) = (self.domain.clone(), self.path.clone());
+        is_tag(tag).then(|| Self {
+            domain,
+            path,
+            tag: Some(tag.to_owned()),
+            digest: None,
+        })
     }
 
     fn with_suffix(&self, mut text: String) -> String {

@@ -311,11 +311,12 @@ fn keeps_layers_that_another_image_has() {
 
     let image = temporary.store.resolve(&two).unwrap();
     assert!(image.layers.iter().all(|layer| layer.path.exists()));
+    // Each layer has an image file and what makes its archive again.
     assert_eq!(
         fs::read_dir(temporary.root().join("layers"))
             .unwrap()
             .count(),
-        2
+        4
     );
 }
 

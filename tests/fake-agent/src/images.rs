@@ -1,10 +1,10 @@
 //! Images that are only names: `busybox`, which runs what it is told.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use dhow_engine::image::{
     CommitOptions, Image, ImageError, ImageLayer, ImageLibrary, ImportOptions, LoadProgress,
-    RemovedImage,
+    PullEvent, PullRequest, Pulled, PushEvent, PushRequest, Pushed, RegistryClient, RemovedImage,
 };
 
 /// The id of the one image.
@@ -54,6 +54,32 @@ impl ImageLibrary for FakeImages {
             .map_err(|error| ImageError::Invalid(error.into()))?;
         progress(LoadProgress::Loaded("busybox:latest".to_owned()));
         Ok(())
+    }
+
+    fn pull(
+        &self,
+        _client: &RegistryClient,
+        request: &PullRequest,
+        _report: &(dyn Fn(PullEvent) + Sync),
+    ) -> Result<Pulled, ImageError> {
+        Err(ImageError::NotFound(request.reference.familiar()))
+    }
+
+    fn push(
+        &self,
+        _client: &RegistryClient,
+        request: &PushRequest,
+        _report: &(dyn Fn(PushEvent) + Sync),
+    ) -> Result<Pushed, ImageError> {
+        Err(ImageError::NotFound(request.reference.familiar()))
+    }
+
+    fn save(&self, names: &[String], output: &mut dyn Write) -> Result<(), ImageError> {
+        for name in names {
+            self.resolve(name)?;
+        }
+        let written = output.write_all(ID.as_bytes());
+        written.map_err(|error| ImageError::Store(error.into()))
     }
 
     fn import(&self, tar: &mut dyn Read, _options: &ImportOptions) -> Result<String, ImageError> {

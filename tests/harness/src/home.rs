@@ -120,6 +120,7 @@ impl Home {
     fn settle(&self, command: &mut Command) {
         command
             .env("DHOW_HOME", self.path())
+            .env("DOCKER_CONFIG", self.path().join("docker-config"))
             .current_dir(self.path());
         for variable in [
             "DOCKER_HOST",
@@ -160,7 +161,6 @@ impl Home {
         command.args(arguments);
         self.settle(&mut command);
         command.env("DOCKER_HOST", self.docker_host());
-        command.env("DOCKER_CONFIG", self.path().join("docker-config"));
         command
     }
 

@@ -12,9 +12,11 @@
 mod command;
 mod home;
 mod processes;
+mod registry;
 
 pub use command::{Finished, Running, run};
 pub use home::{Home, dist, image};
+pub use registry::{REGISTRY_PASSWORD, REGISTRY_USER, Registry, RegistryOptions};
 
 /// The smallest test image: a shell and its tools.
 pub const BUSYBOX: &str = "busybox";

@@ -8,13 +8,15 @@ use anyhow::{Context, Result, bail};
 use crate::{child, report};
 
 /// Every package, with what needs it. Recommended packages are never installed.
-const PACKAGES: [(&str, &str); 23] = [
+const PACKAGES: [(&str, &str); 26] = [
+    ("apache2-utils", "passwords of a test registry"),
     ("bc", "kernel build"),
     ("bison", "kernel build"),
     ("busybox-static", "test image, test initramfs"),
     ("cpio", "judge of our initramfs"),
     ("crun", "peer in benchmarks"),
     ("debootstrap", "the debian image"),
+    ("docker-registry", "registry in tests and benchmarks"),
     ("e2fsprogs", "judge of the data disk"),
     ("erofs-utils", "judge of our layers"),
     ("flex", "kernel build"),
@@ -23,6 +25,7 @@ const PACKAGES: [(&str, &str); 23] = [
     ("libelf-dev", "kernel build (objtool)"),
     ("linux-source-6.12", "the guest kernel"),
     ("make", "kernel build"),
+    ("openssl", "certificates of a test registry"),
     ("patch", "kernel build"),
     ("podman", "peer in benchmarks"),
     ("qemu-system-x86", "nested KVM tests, peer in benchmarks"),

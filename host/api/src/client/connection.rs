@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, UPGRADE};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -133,6 +133,25 @@ impl Client {
     ) -> Result<StreamedBody, ClientError> {
         let call = describe(&method, target);
         let request = request(method, target, body, content_type, false)?;
+        let (response, _sender) = self.send(request, &call).await?;
+        let response = refuse_errors(response, &call).await?;
+        Ok(StreamedBody::new(response.into_body(), call))
+    }
+
+    /// A call with a header of its own, whose answer goes on arriving.
+    pub(super) async fn stream_with(
+        &self,
+        method: Method,
+        target: &Target,
+        (name, value): (&'static str, &str),
+    ) -> Result<StreamedBody, ClientError> {
+        let call = describe(&method, target);
+        let mut request = request(method, target, full(None), None, false)?;
+        let value = HeaderValue::from_str(value).map_err(|error| ClientError::Request {
+            call: call.clone(),
+            source: error.into(),
+        })?;
+        request.headers_mut().insert(name, value);
         let (response, _sender) = self.send(request, &call).await?;
         let response = refuse_errors(response, &call).await?;
         Ok(StreamedBody::new(response.into_body(), call))

@@ -19,6 +19,7 @@ mod hijack;
 mod images;
 mod models;
 mod networks;
+mod registry;
 mod stats;
 mod streamed;
 mod system;
@@ -35,10 +36,11 @@ pub use hijack::{Hijacked, HijackedReader};
 pub use images::ImportOptions;
 pub use models::{
     ContainerConfigFacts, ContainerExit, ContainerFacts, ContainerHostFacts, ContainerStateFacts,
-    ContainerSummary, CreatedContainer, Event, EventActor, ExecState, ExitError, HostAddress,
-    ImageSummary, NetworkFacts, NetworkSummary, PortBinding, Progress, ProgressError, RemovedImage,
-    SummaryNetworks, TopReply,
+    ContainerSummary, CreatedContainer, Event, EventActor, ExecState, ExitError, FoundImage,
+    HistoryStep, HostAddress, ImageSummary, LoginReply, NetworkFacts, NetworkSummary, PortBinding,
+    Progress, ProgressDetail, ProgressError, PrunedImages, RemovedImage, SummaryNetworks, TopReply,
 };
+pub use registry::RegistryAuth;
 pub use stats::ContainerStats;
 pub use streamed::StreamedBody;
 pub use target::Target;

@@ -270,11 +270,76 @@ pub struct Progress {
     pub id: Option<String>,
     /// A bar drawn by the daemon.
     pub progress: Option<String>,
+    /// How far it is.
+    #[serde(rename = "progressDetail")]
+    pub progress_detail: Option<ProgressDetail>,
     /// Set when the whole has failed.
     pub error: Option<String>,
     /// The same with a code.
     #[serde(rename = "errorDetail")]
     pub error_detail: Option<ProgressError>,
+}
+
+/// How far something is.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ProgressDetail {
+    /// So much is done.
+    pub current: Option<i64>,
+    /// Of so much.
+    pub total: Option<i64>,
+}
+
+/// What came of a pruning.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct PrunedImages {
+    /// Names and images that are gone.
+    #[serde(rename = "ImagesDeleted")]
+    pub images: Option<Vec<RemovedImage>>,
+    /// Bytes freed.
+    #[serde(rename = "SpaceReclaimed")]
+    pub space_reclaimed: i64,
+}
+
+/// One step of an image's making.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct HistoryStep {
+    /// The image after it, `<missing>` if it is none.
+    pub id: String,
+    /// Seconds since 1970.
+    pub created: i64,
+    /// The instruction.
+    pub created_by: String,
+    /// Bytes it added.
+    pub size: i64,
+    /// A remark.
+    pub comment: String,
+}
+
+/// A repository that a search found.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct FoundImage {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub description: String,
+    /// How many people like it.
+    pub star_count: i64,
+    /// Whether the registry's makers keep it.
+    pub is_official: bool,
+}
+
+/// What a registry says to a login.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct LoginReply {
+    /// In words.
+    pub status: String,
+    /// A token to use from now on instead of the password.
+    pub identity_token: String,
 }
 
 /// Why something long has failed.

@@ -154,7 +154,7 @@ pub(crate) struct ContainerArgs {
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Privileges")]
     pub(crate) sysctl: Vec<String>,
 
-    /// `missing`, `never` or `always`; without a registry only images that are here can run
+    /// When to fetch the image: `missing`, `never` or `always`
     #[arg(
         long,
         value_name = "POLICY",
@@ -165,7 +165,7 @@ pub(crate) struct ContainerArgs {
     /// Only linux/amd64 can run
     #[arg(long, value_name = "OS/ARCH", help_heading = "Image")]
     pub(crate) platform: Option<String>,
-    /// Say nothing about images
+    /// Do not show how a pull goes
     #[arg(short, long, help_heading = "Image")]
     pub(crate) quiet: bool,
 

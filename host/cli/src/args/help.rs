@@ -23,7 +23,13 @@ const GROUPS: [(&str, &[&str]); 6] = [
         ],
     ),
     ("Their files", &["cp", "diff", "export", "commit"]),
-    ("Images", &["images", "load", "import", "tag", "rmi"]),
+    (
+        "Images",
+        &[
+            "images", "pull", "push", "search", "save", "load", "import", "tag", "rmi", "history",
+            "image", "login", "logout",
+        ],
+    ),
     (
         "dhow itself",
         &["machine", "info", "version", "doctor", "env", "completion"],
@@ -32,7 +38,8 @@ const GROUPS: [(&str, &[&str]); 6] = [
 
 /// What people type first.
 const EXAMPLES: &str = "Examples:
-  dhow load -i busybox.tar                   add an image
+  dhow pull busybox                          add an image from a registry
+  dhow load -i busybox.tar                   add one from an archive
   dhow run --rm -it busybox sh               a shell in a container
   dhow run -d --name web -p 8080:80 IMAGE    a server on http://127.0.0.1:8080/
   eval \"$(dhow env)\"; docker ps              Docker's own tools, with dhow behind them

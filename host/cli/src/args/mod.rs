@@ -102,6 +102,14 @@ pub(crate) enum Verb {
 
     /// List images
     Images(image::ImagesArgs),
+    /// Fetch an image from a registry
+    Pull(image::PullArgs),
+    /// Send an image to a registry
+    Push(image::PushArgs),
+    /// Look for images in a registry
+    Search(image::SearchArgs),
+    /// Write images as one archive
+    Save(image::SaveArgs),
     /// Add images from an archive
     Load(image::LoadArgs),
     /// Make an image from the archive of a root file system
@@ -110,6 +118,15 @@ pub(crate) enum Verb {
     Rmi(image::RemoveImageArgs),
     /// Give an image a further name
     Tag(image::TagArgs),
+    /// Show how an image was made
+    History(image::HistoryArgs),
+    /// All verbs about images, and prune
+    #[command(subcommand)]
+    Image(image::ImageVerb),
+    /// Log in to a registry
+    Login(system::LoginArgs),
+    /// Forget a login
+    Logout(system::LogoutArgs),
 
     /// Look after networks
     #[command(subcommand)]

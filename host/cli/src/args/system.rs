@@ -117,3 +117,37 @@ pub(crate) struct VmmArgs {
     #[arg(long)]
     pub(crate) probe: bool,
 }
+
+/// `dhow login`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The login is kept where Docker keeps it, in ~/.docker/config.json or with a \
+    credential helper.\n\nExample:\n  dhow login -u me --password-stdin registry.example < token"
+)]
+pub(crate) struct LoginArgs {
+    /// User name
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) username: Option<String>,
+    /// Password; others can see it here
+    #[arg(
+        short,
+        long,
+        value_name = "PASSWORD",
+        conflicts_with = "password_stdin"
+    )]
+    pub(crate) password: Option<String>,
+    /// Read the password from standard input
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+    /// The registry, such as localhost:5000; Docker Hub when not given
+    #[arg(value_name = "SERVER")]
+    pub(crate) server: Option<String>,
+}
+
+/// `dhow logout`.
+#[derive(Debug, Args)]
+pub(crate) struct LogoutArgs {
+    /// The registry; Docker Hub when not given
+    #[arg(value_name = "SERVER")]
+    pub(crate) server: Option<String>,
+}

@@ -187,6 +187,7 @@ async fn serve_api(
         home: paths.home.clone(),
         boot: Arc::new(boot),
         images: Arc::new(images),
+        registry_settings: paths.settings(),
         machine_idle: idle,
     })?;
     let shutdown = CancellationToken::new();

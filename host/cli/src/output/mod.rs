@@ -4,6 +4,7 @@
 pub(crate) mod age;
 pub(crate) mod json;
 pub(crate) mod listing;
+pub(crate) mod progress;
 pub(crate) mod size;
 pub(crate) mod table;
 pub(crate) mod template;

@@ -8,11 +8,13 @@ use anyhow::Context as _;
 use dhow_api::client::{Client, CreatedContainer, request::ContainerCreateBody};
 
 use super::attached::tell_warnings;
+use super::transfer;
 use crate::args::container::{ContainerArgs, PullPolicy};
 use crate::args::run::CreateArgs;
 use crate::context::Context;
 use crate::failure::{Failure, OUR_FAULT, Outcome};
 use crate::output;
+use crate::output::progress::Shown;
 use crate::resolve::container::{Streams, resolve, streams};
 use crate::resolve::reference;
 use crate::terminal::window;
@@ -27,6 +29,18 @@ pub(super) struct Plan {
     image: String,
     body: ContainerCreateBody,
     cid_file: Option<CidFile>,
+    pull: PullPolicy,
+    platform: Option<String>,
+    quiet: bool,
+}
+
+/// What became of a container that was asked for.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// It is there.
+    Created(CreatedContainer),
+    /// Its image is not.
+    ImageMissing,
 }
 
 /// A file that waits for the container's id; gone again unless it got it.
@@ -47,10 +61,6 @@ impl Drop for CidFile {
 
 /// Checks everything that can be checked without a daemon.
 pub(super) fn plan(args: &ContainerArgs, streams: Streams) -> Result<Plan, Failure> {
-    if args.pull == PullPolicy::Always {
-        return Err(Failure::new("images cannot be pulled in this version")
-            .hint("leave --pull away, and add images with `dhow load -i FILE`"));
-    }
     let mut body = resolve(args, streams)?;
     if args.tty
         && let (Some(size), Some(config)) = (window::size(), &mut body.host_config)
@@ -63,6 +73,9 @@ pub(super) fn plan(args: &ContainerArgs, streams: Streams) -> Result<Plan, Failu
         image: args.image.clone(),
         body,
         cid_file,
+        pull: args.pull,
+        platform: args.platform.clone(),
+        quiet: args.quiet,
     })
 }
 
@@ -77,20 +90,65 @@ fn open_cid_file(path: &Path) -> Result<CidFile, Failure> {
 }
 
 impl Plan {
-    /// Asks the daemon for the container.
+    /// Creates the container, with its image pulled as the user wants it.
     pub(super) async fn create(&mut self, client: &Client) -> Result<CreatedContainer, Failure> {
+        self.pull_first(client).await?;
+        if let Asked::Created(created) = self.ask(client).await? {
+            return Ok(created);
+        }
+        self.pull_missing(client).await?;
+        match self.ask(client).await? {
+            Asked::Created(created) => Ok(created),
+            Asked::ImageMissing => Err(image_missing(&self.image)),
+        }
+    }
+
+    /// Pulls the image if that is to be done every time.
+    pub(super) async fn pull_first(&self, client: &Client) -> Result<(), Failure> {
+        match self.pull {
+            PullPolicy::Always => self.fetch(client).await,
+            PullPolicy::Missing | PullPolicy::Never => Ok(()),
+        }
+    }
+
+    /// Pulls the image that is not here, unless that is not to be done.
+    pub(super) async fn pull_missing(&self, client: &Client) -> Result<(), Failure> {
+        if self.pull == PullPolicy::Never {
+            return Err(image_missing(&self.image));
+        }
+        if !self.quiet {
+            let name = reference::with_tag(&self.image);
+            output::note(&format!("Unable to find image '{name}' locally"));
+        }
+        self.fetch(client).await
+    }
+
+    async fn fetch(&self, client: &Client) -> Result<(), Failure> {
+        let name = reference::with_tag(&self.image);
+        let shown = if self.quiet {
+            Shown::Nowhere
+        } else {
+            Shown::Error
+        };
+        transfer::fetch(client, &name, self.platform.as_deref(), shown).await
+    }
+
+    /// Asks the daemon for the container.
+    pub(super) async fn ask(&mut self, client: &Client) -> Result<Asked, Failure> {
         let created = client
             .create_container(self.name.as_deref(), &self.body)
             .await;
-        let created = created.map_err(|error| {
-            let missing = error.status() == Some(NOT_FOUND_STATUS)
-                && error.to_string().to_ascii_lowercase().contains("image");
-            if missing {
-                image_missing(&self.image)
-            } else {
-                Failure::from(error)
+        let created = match created {
+            Ok(created) => created,
+            Err(error) => {
+                let missing = error.status() == Some(NOT_FOUND_STATUS)
+                    && error.to_string().to_ascii_lowercase().contains("image");
+                return match missing {
+                    true => Ok(Asked::ImageMissing),
+                    false => Err(error.into()),
+                };
             }
-        })?;
+        };
         tell_warnings(&created.warnings);
         if let Some(cid) = &mut self.cid_file {
             cid.file
@@ -98,7 +156,7 @@ impl Plan {
                 .with_context(|| format!("failed to write {}", cid.path.display()))?;
             cid.written = true;
         }
-        Ok(created)
+        Ok(Asked::Created(created))
     }
 }
 
@@ -107,7 +165,7 @@ fn image_missing(image: &str) -> Failure {
         "Unable to find image '{}' locally",
         reference::with_tag(image)
     ))
-    .hint("add it with `dhow load -i FILE`; this version cannot pull from a registry")
+    .hint("fetch it with `dhow pull`, or add it with `dhow load -i FILE`")
 }
 
 /// `dhow create`. As with Docker, a mistake on the command line is 125, and what the daemon refuses

@@ -15,11 +15,14 @@ mod env;
 mod events;
 mod exec;
 mod files;
+mod history;
+mod image;
 mod images;
 mod import;
 mod info;
 mod inspect;
 mod load;
+mod login;
 mod logs;
 mod machine;
 mod network;
@@ -27,9 +30,12 @@ mod port;
 mod ps;
 mod rmi;
 mod run;
+mod save;
+mod search;
 mod start;
 mod stats;
 mod top;
+mod transfer;
 mod update;
 mod version;
 mod wait;
@@ -53,6 +59,7 @@ pub(crate) fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Completion(args) => completion::completion(&args),
         Verb::Env(args) => env::env(context, &args),
         Verb::Doctor(args) => doctor::doctor(&args),
+        Verb::Logout(args) => login::logout(&args),
         other => on_client_runtime(other, context),
     }
 }
@@ -101,6 +108,13 @@ async fn client_verb(verb: Verb, context: &Context) -> Outcome {
         Verb::Port(args) => port::port(context, args).await,
         Verb::Events(args) => events::events(context, args).await,
         Verb::Images(args) => images::images(context, args).await,
+        Verb::Pull(args) => transfer::pull(context, args).await,
+        Verb::Push(args) => transfer::push(context, args).await,
+        Verb::Search(args) => search::search(context, args).await,
+        Verb::Save(args) => save::save(context, args).await,
+        Verb::History(args) => history::history(context, args).await,
+        Verb::Image(verb) => image::image(context, verb).await,
+        Verb::Login(args) => login::login(context, args).await,
         Verb::Load(args) => load::load(context, args).await,
         Verb::Import(args) => import::import(context, args).await,
         Verb::Rmi(args) => rmi::remove(context, args).await,
@@ -114,6 +128,7 @@ async fn client_verb(verb: Verb, context: &Context) -> Outcome {
         | Verb::Devices
         | Verb::Completion(_)
         | Verb::Env(_)
+        | Verb::Logout(_)
         | Verb::Doctor(_) => {
             unreachable!("dispatch has handled every verb without a client")
         }

@@ -13,7 +13,7 @@ use super::attached::{
     Attachment, Ended, Process, check_input_is_terminal, raw_mode, shell_code, start_failure,
     tell_warnings,
 };
-use super::create::{self, Plan};
+use super::create::{self, Asked, Plan};
 use crate::args::run::RunArgs;
 use crate::context::Context;
 use crate::failure::{Failure, OUR_FAULT, Outcome};
@@ -80,18 +80,44 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> Outcome {
     ended.map(Ended::code)
 }
 
-/// Creates; when a signal comes meanwhile, what may have been created is removed.
+/// Creates, with the image pulled if that is due. A signal ends a pull at once; what may have been
+/// created is removed.
 async fn create_unless_signalled(
     client: &Client,
     plan: &mut Plan,
     signals: &mut Signals,
 ) -> Result<Ended<String>, Failure> {
-    let mut create = std::pin::pin!(plan.create(client));
+    tokio::select! {
+        pulled = plan.pull_first(client) => pulled?,
+        caught = signals.next_end() => return Ok(Ended::Signalled(caught)),
+    }
+    for _ in 0..2 {
+        match ask_unless_signalled(client, plan, signals).await? {
+            Ended::Done(Asked::Created(created)) => return Ok(Ended::Done(created.id)),
+            Ended::Done(Asked::ImageMissing) => {}
+            Ended::Signalled(caught) => return Ok(Ended::Signalled(caught)),
+        }
+        tokio::select! {
+            pulled = plan.pull_missing(client) => pulled?,
+            caught = signals.next_end() => return Ok(Ended::Signalled(caught)),
+        }
+    }
+    Err(Failure::new(
+        "the image is gone again each time it was pulled",
+    ))
+}
+
+async fn ask_unless_signalled(
+    client: &Client,
+    plan: &mut Plan,
+    signals: &mut Signals,
+) -> Result<Ended<Asked>, Failure> {
+    let mut ask = std::pin::pin!(plan.ask(client));
     let caught = tokio::select! {
-        created = &mut create => return Ok(Ended::Done(created?.id)),
+        asked = &mut ask => return Ok(Ended::Done(asked?)),
         caught = signals.next_end() => caught,
     };
-    if let Ok(Ok(created)) = tokio::time::timeout(UNDO_TIMEOUT, create).await {
+    if let Ok(Ok(Asked::Created(created))) = tokio::time::timeout(UNDO_TIMEOUT, ask).await {
         undo(client, &created.id).await;
     }
     Ok(Ended::Signalled(caught))

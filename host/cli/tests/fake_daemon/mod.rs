@@ -55,6 +55,7 @@ impl FakeDaemon {
             .args(arguments)
             .env("DHOW_HOST", format!("unix://{}", self.socket().display()))
             .env("DHOW_HOME", self.folder.path())
+            .env("DOCKER_CONFIG", self.folder.path().join("docker-config"))
             .stdin(Stdio::null());
         command
     }

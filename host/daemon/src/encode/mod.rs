@@ -10,6 +10,7 @@ mod path_stat;
 mod ports;
 mod stats;
 mod summary;
+mod transfer;
 
 pub(crate) use container::inspected;
 pub(crate) use event::event;
@@ -18,3 +19,4 @@ pub(crate) use network::network;
 pub(crate) use path_stat::path_stat;
 pub(crate) use stats::stats;
 pub(crate) use summary::summary;
+pub(crate) use transfer::{pull_step, pulled, push_step, pushed};

@@ -1,38 +1,35 @@
-//! Images: list, inspect, load, import, tag, remove.
+//! Images: list, inspect, history, load, save, import, tag, remove, prune.
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use dhow_api::models::{ImageDeleteResponseItem, ImageSummary};
 use dhow_engine::Engine;
-use dhow_engine::image::{Image, ImageError, ImportOptions, LoadProgress};
+use dhow_engine::image::{ImageError, ImportOptions, LoadProgress};
 use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::Shared;
-use crate::body::blocking;
+use crate::body::{blocking, writer};
 use crate::encode;
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::parameters::Parameters;
 
 /// Steps of a load waiting for the client.
 const PROGRESS_BUFFER_STEPS: usize = 64;
-
-/// Docker's filters on images that mean something here.
-const FILTERS: [&str; 4] = ["reference", "dangling", "label", "id"];
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/images/json", get(list))
         .route("/images/load", post(load))
         .route("/images/create", post(create))
-        .route("/images/prune", post(|| refused("pruning images")))
-        .route("/images/search", get(|| refused("searching a registry")))
-        .route("/images/get", get(|| refused("save")))
+        .route("/images/prune", post(prune))
+        .route("/images/search", get(super::registry::search))
+        .route("/images/get", get(save_several))
         .route("/build", post(|| refused("build")))
         .route("/images/{*path}", get(show).post(change).delete(remove))
 }
@@ -46,44 +43,8 @@ async fn list(
     parameters: Parameters,
 ) -> Result<Json<Vec<ImageSummary>>, Failure> {
     let filters = parameters.filters()?;
-    filters.only(&FILTERS)?;
-    let mut images = engine.images_list().await?;
-    images.retain(|image| {
-        let references: Vec<&str> = filters.values("reference").collect();
-        let dangling = filters.values("dangling").next();
-        let labels = image.labels();
-        let labelled = |wanted: &str| match wanted.split_once('=') {
-            Some((key, value)) => labels.get(key).is_some_and(|found| found == value),
-            None => labels.contains_key(wanted),
-        };
-        (references.is_empty() || references.iter().any(|wanted| is_named(image, wanted)))
-            && dangling
-                .is_none_or(|value| (value == "true" || value == "1") == image.repo_tags.is_empty())
-            && filters.values("label").all(labelled)
-    });
-    images.sort_by(|a, b| b.config.created().cmp(a.config.created()));
+    let images = engine.images_filtered(&filters).await?;
     Ok(Json(images.iter().map(encode::image_summary).collect()))
-}
-
-/// A reference with or without tag, `*` standing for anything within a part.
-fn is_named(image: &Image, wanted: &str) -> bool {
-    image.repo_tags.iter().any(|tag| {
-        let repository = tag.rsplit_once(':').map_or(tag.as_str(), |(name, _)| name);
-        glob(wanted, tag) || glob(wanted, repository)
-    })
-}
-
-/// `*` matches any run of characters other than `/`.
-fn glob(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
-            let end = rest.find('/').unwrap_or(rest.len());
-            (0..=end)
-                .filter(|at| rest.is_char_boundary(*at))
-                .any(|at| glob(after, &rest[at..]))
-        }),
-    }
 }
 
 /// `/images/{name}/json`, `/history`, `/get`; names have slashes of their own.
@@ -97,7 +58,7 @@ async fn show(State(engine): State<Engine>, Path(path): Path<String>) -> Result<
             let image = engine.image(name).await?;
             Ok(Json(encode::history(&image)).into_response())
         }
-        Some((_, "get")) => Err(Failure::unsupported("save")),
+        Some((name, "get")) => save(engine, vec![name.to_owned()]).await,
         _ => Err(Failure::new(StatusCode::NOT_FOUND, "page not found")),
     }
 }
@@ -106,8 +67,9 @@ async fn show(State(engine): State<Engine>, Path(path): Path<String>) -> Result<
 async fn change(
     State(engine): State<Engine>,
     Path(path): Path<String>,
+    headers: HeaderMap,
     parameters: Parameters,
-) -> Result<StatusCode, Failure> {
+) -> Result<Response, Failure> {
     match path.rsplit_once('/') {
         Some((name, "tag")) => {
             let repository = parameters.text("repo").unwrap_or_default();
@@ -116,9 +78,9 @@ async fn change(
                 None => repository.to_owned(),
             };
             engine.image_tag(name, &target).await?;
-            Ok(StatusCode::CREATED)
+            Ok(StatusCode::CREATED.into_response())
         }
-        Some((_, "push")) => Err(Failure::unsupported("push")),
+        Some((name, "push")) => super::registry::push(engine, name, &parameters, &headers).await,
         _ => Err(Failure::new(StatusCode::NOT_FOUND, "page not found")),
     }
 }
@@ -132,31 +94,63 @@ async fn remove(
     Ok(Json(removed.into_iter().map(encode::removed).collect()))
 }
 
-/// Pulls, in Docker; imports with `fromSrc=-`.
+/// Pulls; imports with `fromSrc=-`.
 async fn create(
     State(engine): State<Engine>,
+    headers: HeaderMap,
     parameters: Parameters,
     body: Body,
 ) -> Result<Response, Failure> {
     match parameters.text("fromSrc") {
         Some("-") => import(engine, &parameters, body).await,
         Some(_) => Err(Failure::unsupported("importing from an address")),
-        None => Err(no_pull(&parameters)),
+        None => super::registry::pull(engine, &parameters, &headers).await,
     }
 }
 
-/// Clients ask for this when an image is not here; the answer is what their user reads.
-fn no_pull(parameters: &Parameters) -> Failure {
-    let mut image = parameters.text("fromImage").unwrap_or_default().to_owned();
-    if let Some(tag) = parameters.text("tag") {
-        let separator = if tag.contains(':') { '@' } else { ':' };
-        image = format!("{image}{separator}{tag}");
+/// `/images/get?names=…`, which several names may be given to.
+async fn save_several(
+    State(engine): State<Engine>,
+    parameters: Parameters,
+) -> Result<Response, Failure> {
+    let names: Vec<String> = parameters.all("names").map(str::to_owned).collect();
+    if names.is_empty() {
+        return Err(Failure::invalid("no images given to save"));
     }
-    let message = format!(
-        "image {image:?} is not here and dhow cannot pull from registries yet; \
-         load it with `dhow load`"
-    );
-    Failure::new(StatusCode::NOT_FOUND, message)
+    save(engine, names).await
+}
+
+/// Answers with the archive once it is sure that all images are here. What fails later breaks the
+/// answer off, so that nobody takes it for whole.
+async fn save(engine: Engine, names: Vec<String>) -> Result<Response, Failure> {
+    for name in &names {
+        engine.image(name).await?;
+    }
+    let (writer, body) = writer();
+    tokio::spawn(async move {
+        let failure = writer.failure();
+        if let Err(error) = engine.image_save(names, Box::new(writer)).await {
+            tracing::warn!(
+                error = chain(&error),
+                "an archive was not written to its end"
+            );
+            failure.tell(chain(&error)).await;
+        }
+    });
+    let archive = [(header::CONTENT_TYPE, "application/x-tar")];
+    Ok((archive, body).into_response())
+}
+
+async fn prune(
+    State(engine): State<Engine>,
+    parameters: Parameters,
+) -> Result<Json<Value>, Failure> {
+    let pruned = engine.images_prune(&parameters.filters()?).await?;
+    let removed: Vec<_> = pruned.removed.into_iter().map(encode::removed).collect();
+    Ok(Json(json!({
+        "ImagesDeleted": removed,
+        "SpaceReclaimed": pruned.freed_bytes,
+    })))
 }
 
 async fn import(engine: Engine, parameters: &Parameters, body: Body) -> Result<Response, Failure> {
@@ -232,17 +226,4 @@ fn progress_line(step: &LoadProgress, quiet: bool) -> Option<Value> {
 fn error_line(error: ImageError) -> Value {
     let failure = Failure::from(error);
     json!({"errorDetail": {"message": failure.message()}, "error": failure.message()})
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_stays_within_a_part() {
-        assert!(glob("busy*", "busybox"));
-        assert!(glob("*/web", "team/web"));
-        assert!(!glob("*", "team/web"));
-        assert!(!glob("web", "web2"));
-    }
 }

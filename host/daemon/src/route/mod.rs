@@ -12,6 +12,7 @@ mod look;
 mod machine;
 mod networks;
 mod nothing;
+mod registry;
 mod system;
 mod wait;
 

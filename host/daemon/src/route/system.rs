@@ -33,7 +33,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/version", get(version_of_everything))
         .route("/info", get(info))
         .route("/system/df", get(disk_usage))
-        .route("/auth", post(no_registry))
+        .route("/auth", post(super::registry::login))
 }
 
 async fn ping(State(engine): State<Engine>) -> impl IntoResponse {
@@ -189,8 +189,4 @@ async fn disk_usage(State(engine): State<Engine>) -> Result<Json<Value>, Failure
         "Volumes": [],
         "BuildCache": [],
     })))
-}
-
-async fn no_registry() -> Failure {
-    Failure::unsupported("logging in to a registry")
 }

@@ -75,6 +75,7 @@ impl Fixture {
             home: self.home.path().to_owned(),
             boot: Arc::new(FakeBoot),
             images: Arc::new(FakeImages),
+            registry_settings: self.home.path().join("daemon.json"),
             machine_idle: Duration::from_secs(60),
         };
         let engine = Engine::open(options).unwrap();

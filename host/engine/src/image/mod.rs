@@ -7,9 +7,14 @@ mod store;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 
+pub use dhow_image::{
+    Credentials, FoundRepository, LayerStep, Platform, PullEvent, PullRequest, Pulled, PushEvent,
+    PushRequest, PushStep, Pushed, Reference, RegistryClient,
+};
+use dhow_image::{PullError, PushError, RegistryError};
 use oci_spec::image::ImageConfiguration;
 
 use crate::class::{Classified, ErrorClass};
@@ -74,6 +79,23 @@ pub enum ImageError {
     /// It is in use.
     #[error("{0}")]
     Conflict(String),
+    /// A registry did not do what was asked.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// An image could not be pulled.
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    /// An image could not be pushed.
+    #[error(transparent)]
+    Push(#[from] PushError),
+    /// A registry does not believe who asks.
+    #[error("the registry {host} refused the login: {message}")]
+    Login {
+        /// Its name.
+        host: String,
+        /// Its words.
+        message: String,
+    },
     /// The store failed.
     #[error("the image store failed")]
     Store(#[source] MachineFailure),
@@ -85,8 +107,21 @@ impl Classified for ImageError {
             Self::NotFound(_) => ErrorClass::NotFound,
             Self::Invalid(_) => ErrorClass::InvalidParameter,
             Self::Conflict(_) => ErrorClass::Conflict,
-            Self::Store(_) => ErrorClass::Internal,
+            Self::Registry(error)
+            | Self::Pull(PullError::Registry(error))
+            | Self::Push(PushError::Registry(error)) => registry_class(error),
+            Self::Push(PushError::NotFound { .. }) => ErrorClass::NotFound,
+            Self::Login { .. } => ErrorClass::Unauthorized,
+            Self::Pull(_) | Self::Push(_) | Self::Store(_) => ErrorClass::Internal,
         }
+    }
+}
+
+/// As Docker: what may not be seen is not there, except to a login.
+fn registry_class(error: &RegistryError) -> ErrorClass {
+    match error {
+        RegistryError::Denied { .. } | RegistryError::NotFound { .. } => ErrorClass::NotFound,
+        _ => ErrorClass::Internal,
     }
 }
 
@@ -173,6 +208,34 @@ pub trait ImageLibrary: Debug + Send + Sync {
         archive: &mut dyn Read,
         progress: &mut dyn FnMut(LoadProgress),
     ) -> Result<(), ImageError>;
+
+    /// Fetches an image from a registry.
+    ///
+    /// # Errors
+    /// [`ImageError::Pull`].
+    fn pull(
+        &self,
+        client: &RegistryClient,
+        request: &PullRequest,
+        report: &(dyn Fn(PullEvent) + Sync),
+    ) -> Result<Pulled, ImageError>;
+
+    /// Sends an image to a registry.
+    ///
+    /// # Errors
+    /// [`ImageError::Push`].
+    fn push(
+        &self,
+        client: &RegistryClient,
+        request: &PushRequest,
+        report: &(dyn Fn(PushEvent) + Sync),
+    ) -> Result<Pushed, ImageError>;
+
+    /// Writes images as one archive.
+    ///
+    /// # Errors
+    /// [`ImageError::NotFound`] where one is not here; nothing is written then.
+    fn save(&self, names: &[String], output: &mut dyn Write) -> Result<(), ImageError>;
 
     /// Makes an image of a root file system's tar; returns its id.
     ///

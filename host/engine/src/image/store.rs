@@ -1,16 +1,16 @@
 //! The store of `host/image` as an [`ImageLibrary`].
 
 use std::error::Error;
-use std::io::Read;
+use std::io::{Read, Write};
 
 use dhow_image::{
     ImageStore, ImportError, ImportOptions as StoreImportOptions, LoadError, LoadEvent, Reference,
-    RemoveError, Removed, ResolveError, TagError,
+    RemoveError, Removed, ResolveError, SaveError, TagError,
 };
 
 use super::{
     CommitOptions, Image, ImageError, ImageLayer, ImageLibrary, ImportOptions, LoadProgress,
-    RemovedImage,
+    PullEvent, PullRequest, Pulled, PushEvent, PushRequest, Pushed, RegistryClient, RemovedImage,
 };
 use crate::time::Timestamp;
 
@@ -104,6 +104,31 @@ impl ImageLibrary for ImageStore {
             }
         }
         Ok(())
+    }
+
+    fn pull(
+        &self,
+        client: &RegistryClient,
+        request: &PullRequest,
+        report: &(dyn Fn(PullEvent) + Sync),
+    ) -> Result<Pulled, ImageError> {
+        Ok(self.pull(client, request, report)?)
+    }
+
+    fn push(
+        &self,
+        client: &RegistryClient,
+        request: &PushRequest,
+        report: &(dyn Fn(PushEvent) + Sync),
+    ) -> Result<Pushed, ImageError> {
+        Ok(self.push(client, request, report)?)
+    }
+
+    fn save(&self, names: &[String], output: &mut dyn Write) -> Result<(), ImageError> {
+        self.save(names, output).map_err(|error| match error {
+            SaveError::Resolve(source) => resolve_failure(source),
+            _ => store_failure(error),
+        })
     }
 
     fn import(&self, tar: &mut dyn Read, options: &ImportOptions) -> Result<String, ImageError> {

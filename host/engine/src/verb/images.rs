@@ -1,7 +1,7 @@
-//! Images: list, inspect, load, import, tag, remove.
+//! Images: list, inspect, load, save, import, tag, remove.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -55,6 +55,22 @@ impl Engine {
             })
         })
         .await
+    }
+
+    /// Writes images as one archive.
+    ///
+    /// # Errors
+    /// [`ImageError::NotFound`] where one is not here; nothing is written then.
+    pub async fn image_save(
+        &self,
+        names: Vec<String>,
+        mut output: Box<dyn Write + Send>,
+    ) -> Result<(), ImageError> {
+        let images = Arc::clone(self.images());
+        for name in &names {
+            self.announce_image("save", name, name);
+        }
+        blocking(move || images.save(&names, output.as_mut())).await
     }
 
     /// Makes an image of a root file system's tar; returns its id.
@@ -116,7 +132,7 @@ impl Engine {
         Ok(removed)
     }
 
-    fn announce_image(&self, action: &str, actor: &str, name: &str) {
+    pub(crate) fn announce_image(&self, action: &str, actor: &str, name: &str) {
         self.events().publish(Event {
             kind: EventKind::Image,
             action: action.to_owned(),

@@ -27,9 +27,18 @@ pub(crate) struct Unsealed {
     first_block: Box<[u8; BLOCK_BYTES]>,
     inodes: u64,
     xattr_address: u32,
+    batches: Vec<u64>,
 }
 
 impl Unsealed {
+    /// Where inodes are, as bytes of the image.
+    pub(crate) fn positions(&self, locations: &[Location]) -> Vec<u64> {
+        let position = |location: &Location| {
+            self.batches[location.batch as usize] + u64::from(location.offset)
+        };
+        locations.iter().map(position).collect()
+    }
+
     /// Writes the superblock. The uuid comes last because it derives from the digest of the whole
     /// archive the image was made from.
     pub(crate) fn seal(mut self, uuid: [u8; 16]) -> Result<File, ErofsError> {
@@ -80,6 +89,7 @@ impl Writer {
             first_block,
             inodes: inodes as u64,
             xattr_address,
+            batches: layout.batches,
         })
     }
 

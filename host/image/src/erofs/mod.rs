@@ -14,13 +14,16 @@ mod file;
 mod finish;
 mod format;
 mod output;
+mod read;
 mod tree;
 mod writer;
 mod xattr;
 
 use std::io;
 
+pub(crate) use batch::Location;
 pub(crate) use format::FileType;
+pub(crate) use read::StoredFile;
 pub use tree::TreeError;
 pub(crate) use tree::{Child, DirectoryId, LeafId, Tree};
 pub(crate) use writer::{Special, Writer};

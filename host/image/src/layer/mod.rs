@@ -6,19 +6,23 @@
 //! result and seeds its uuid, so the same archive always gives the same bytes.
 
 mod path;
+mod split;
 
 use std::fs::File;
 use std::io::{BufRead, Read};
 
 use crate::digest::Digest;
 use crate::erofs::{
-    Attributes, Child, DirectoryId, ErofsError, FileType, LeafId, Special, Tree, TreeError, Writer,
+    Attributes, Child, DirectoryId, ErofsError, FileType, LeafId, Location, Special, Tree,
+    TreeError, Writer,
 };
 use crate::hashing::HashingReader;
 use crate::tar::{Entry, EntryKind, Extent, TarError, TarReader};
 
 use path::LayerPath;
 pub use path::PathError;
+pub(crate) use split::Assembler;
+use split::Recorder;
 
 /// Prefix of a whiteout's name (OCI image specification, "Whiteouts").
 const WHITEOUT_PREFIX: &[u8] = b".wh.";
@@ -103,28 +107,43 @@ pub(crate) struct Converted {
     pub(crate) diff_id: Digest,
     /// The image file, written but not synced.
     pub(crate) file: File,
+    /// What [`Assembler`] needs beside the image, written but not synced.
+    pub(crate) split: File,
 }
 
-/// Reads an uncompressed layer archive to its end and writes its image into the empty file `output`.
-pub(crate) fn convert(archive: impl Read, output: File) -> Result<Converted, LayerError> {
+/// Reads an uncompressed layer archive to its end and writes its image into the empty file `output`,
+/// and what the image does not have of the archive into `split`.
+pub(crate) fn convert(
+    archive: impl Read,
+    output: File,
+    split: File,
+) -> Result<Converted, LayerError> {
     let limited = archive.take(MAX_LAYER_BYTES + 1);
     let reader = HashingReader::new(limited).map_err(LayerError::Read)?;
-    let mut reader = TarReader::new(reader);
+    let recorder = Recorder::new(reader, split).map_err(ErofsError::Write)?;
+    let mut reader = TarReader::new(recorder);
     let mut builder = LayerBuilder {
         tree: Tree::new(),
         writer: Writer::new(output)?,
+        files: Vec::new(),
     };
-    while let Some(entry) = reader.next_entry()? {
-        builder.add(entry, &mut reader)?;
+    let built = builder.add_all(&mut reader);
+    let mut recorder = reader.into_inner();
+    if let Some(error) = recorder.take_failure() {
+        return Err(ErofsError::Write(error).into());
     }
+    built?;
     let unsealed = builder.writer.finish(&builder.tree)?;
-    let (diff_id, total) = reader.into_inner().finish()?;
+    let positions = unsealed.positions(&builder.files);
+    let (reader, split) = recorder.finish(&positions)?;
+    let (diff_id, total) = reader.finish()?;
     if total > MAX_LAYER_BYTES {
         return Err(LayerError::TooLarge);
     }
     Ok(Converted {
         diff_id,
         file: unsealed.seal(uuid(&diff_id))?,
+        split,
     })
 }
 
@@ -143,13 +162,25 @@ fn uuid(diff_id: &Digest) -> [u8; 16] {
 struct LayerBuilder {
     tree: Tree,
     writer: Writer,
+    /// Regular files in the order of the archive.
+    files: Vec<Location>,
 }
 
 impl LayerBuilder {
+    fn add_all<R: BufRead>(
+        &mut self,
+        reader: &mut TarReader<Recorder<R>>,
+    ) -> Result<(), LayerError> {
+        while let Some(entry) = reader.next_entry()? {
+            self.add(entry, reader)?;
+        }
+        Ok(())
+    }
+
     fn add<R: BufRead>(
         &mut self,
         entry: Entry,
-        reader: &mut TarReader<R>,
+        reader: &mut TarReader<Recorder<R>>,
     ) -> Result<(), LayerError> {
         if entry.kind == EntryKind::Other {
             return Ok(());
@@ -220,7 +251,7 @@ impl LayerBuilder {
     fn leaf<R: BufRead>(
         &mut self,
         entry: &Entry,
-        reader: &mut TarReader<R>,
+        reader: &mut TarReader<Recorder<R>>,
     ) -> Result<LeafId, LayerError> {
         let attributes = attributes(entry.clone());
         let (major, minor) = entry.device;
@@ -257,6 +288,8 @@ impl LayerBuilder {
                     file.zeros(extent.offset - position)?;
                     position = extent.offset + extent.length;
                     let mut left = extent.length;
+                    let number = self.files.len() as u64;
+                    reader.input_mut().begin_content(number, extent.offset);
                     while left > 0 {
                         let mut data = reader.data();
                         let available = data.fill_buf()?;
@@ -267,9 +300,12 @@ impl LayerBuilder {
                         data.consume(part);
                         left -= part as u64;
                     }
+                    reader.input_mut().end_content();
                 }
                 file.zeros(entry.size - position)?;
-                (FileType::Regular, file.finish(&attributes)?)
+                let location = file.finish(&attributes)?;
+                self.files.push(location);
+                (FileType::Regular, location)
             }
         };
         let added = self.tree.add_leaf(file_type, location);

@@ -53,7 +53,11 @@ impl Layer {
     }
 
     fn convert(self) -> Result<Vec<u8>, LayerError> {
-        let mut converted = convert(self.bytes().as_slice(), tempfile::tempfile().unwrap())?;
+        let mut converted = convert(
+            self.bytes().as_slice(),
+            tempfile::tempfile().unwrap(),
+            tempfile::tempfile().unwrap(),
+        )?;
         let mut image = Vec::new();
         converted.file.seek(SeekFrom::Start(0)).unwrap();
         converted.file.read_to_end(&mut image).unwrap();
@@ -72,7 +76,12 @@ impl Layer {
 fn is_named_by_the_digest_of_the_whole_archive() {
     let archive = Layer::new().file("a", b"1").bytes();
 
-    let converted = convert(archive.as_slice(), tempfile::tempfile().unwrap()).unwrap();
+    let converted = convert(
+        archive.as_slice(),
+        tempfile::tempfile().unwrap(),
+        tempfile::tempfile().unwrap(),
+    )
+    .unwrap();
 
     assert_eq!(converted.diff_id, Digest::of(&archive));
     assert!(
@@ -165,7 +174,11 @@ fn takes_absolute_paths_as_relative_to_the_layer() {
 #[test]
 fn refuses_a_truncated_archive() {
     let archive = Layer::new().file("a", &[1; 4000]).bytes();
-    let result = convert(&archive[..2000], tempfile::tempfile().unwrap());
+    let result = convert(
+        &archive[..2000],
+        tempfile::tempfile().unwrap(),
+        tempfile::tempfile().unwrap(),
+    );
     assert!(matches!(
         result,
         Err(LayerError::Archive(TarError::Truncated))

@@ -274,6 +274,7 @@ impl<'a> Archive<'a> {
             config_json,
             layers,
             references,
+            manifest: None,
         })
     }
 }

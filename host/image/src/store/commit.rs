@@ -1,13 +1,14 @@
 //! Stages layers in the session folder, and moves whole images into the store.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use tempfile::TempPath;
 
+use super::manifests::StoredManifest;
 use super::session::sync_folder;
 use super::{ImageStore, LoadError, LoadedImage, StoreError};
 use crate::digest::{Digest, ImageId};
@@ -24,6 +25,8 @@ pub(super) struct StagedLayer {
 #[derive(Debug)]
 struct StagedFile {
     path: TempPath,
+    /// What makes the archive again together with it.
+    split: TempPath,
     size: u64,
     /// Whether it is a second name of a layer in the store.
     pinned: bool,
@@ -57,6 +60,8 @@ pub(super) struct StagedImage {
     pub(super) config_json: Vec<u8>,
     pub(super) layers: Vec<StagedLayer>,
     pub(super) references: Vec<Reference>,
+    /// The manifest it came with from a registry.
+    pub(super) manifest: Option<StoredManifest>,
 }
 
 /// Why a layer was not staged.
@@ -83,7 +88,8 @@ impl ImageStore {
     /// Converts an uncompressed layer archive into a file of the session folder.
     pub(super) fn stage_layer(&self, content: impl Read) -> Result<StagedLayer, StageError> {
         let (file, path) = self.session().file().map_err(StageError::Store)?;
-        let converted = layer::convert(content, file).map_err(StageError::Layer)?;
+        let (split_file, split) = self.session().file().map_err(StageError::Store)?;
+        let converted = layer::convert(content, file, split_file).map_err(StageError::Layer)?;
         let io_error = |source| {
             StageError::Store(StoreError::Io {
                 action: "finish",
@@ -92,11 +98,13 @@ impl ImageStore {
             })
         };
         let size = converted.file.metadata().map_err(io_error)?.len();
-        let file = converted.file;
+        let files = [converted.file, converted.split];
         let sync = std::thread::Builder::new().name("layer-sync".to_owned());
-        let sync = sync.spawn(move || file.sync_all()).map_err(io_error)?;
+        let sync = sync.spawn(move || files.iter().try_for_each(File::sync_all));
+        let sync = sync.map_err(io_error)?;
         let inner = StagedFile {
             path,
+            split,
             size,
             pinned: false,
             sync: Mutex::new(Some(sync)),
@@ -122,9 +130,16 @@ impl ImageStore {
                 });
             }
         };
+        // Layers of a dhow that did not keep it are converted again.
+        let split = self.split_path(&diff_id);
+        if !split.exists() {
+            return Ok(None);
+        }
+        let split = self.session().pin(&split)?;
         let path = self.session().pin(&original)?;
         let inner = StagedFile {
             path,
+            split,
             size,
             pinned: true,
             sync: Mutex::new(None),
@@ -155,6 +170,9 @@ impl ImageStore {
         }
         sync_folder(&self.inner.root.join("layers"))?;
         for image in &images {
+            if let Some(manifest) = &image.manifest {
+                self.write_manifest(&image.id, manifest)?;
+            }
             self.session()
                 .write_whole(&self.image_path(&image.id), &image.config_json)?;
         }
@@ -181,11 +199,17 @@ impl ImageStore {
 
     /// Gives a staged layer its place, unless the store has it.
     fn commit_layer(&self, layer: &StagedLayer) -> Result<(), StoreError> {
-        let target: PathBuf = self.layer_path(&layer.diff_id);
-        match fs::hard_link(&layer.inner.path, &target) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(StoreError::io("link", &target)(error)),
+        link_unless_there(&layer.inner.split, &self.split_path(&layer.diff_id))?;
+        link_unless_there(&layer.inner.path, &self.layer_path(&layer.diff_id))
+    }
+}
+
+/// Gives a file its place in the store; one that is there has the same content.
+fn link_unless_there(file: &Path, target: &Path) -> Result<(), StoreError> {
+    match fs::hard_link(file, target) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(StoreError::io("link", target)(error))
         }
+        _ => Ok(()),
     }
 }

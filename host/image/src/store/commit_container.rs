@@ -66,6 +66,7 @@ impl ImageStore {
             config_json,
             layers,
             references: reference.map(Reference::or_latest).into_iter().collect(),
+            manifest: None,
         };
         self.commit_all(vec![image]).map_err(ImportError::Store)?;
         Ok(id)

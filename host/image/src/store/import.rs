@@ -9,7 +9,7 @@ use super::{ImageStore, StoreError};
 use crate::decompress::{Compression, Decompressor};
 use crate::digest::{Digest, ImageId};
 use crate::layer::LayerError;
-use crate::manifest::ARCHITECTURE;
+use crate::platform::ARCHITECTURE;
 use crate::reference::Reference;
 
 /// Buffer for the input.
@@ -87,6 +87,7 @@ impl ImageStore {
             config_json,
             layers: vec![layer],
             references,
+            manifest: None,
         };
         self.commit_all(vec![image]).map_err(ImportError::Store)?;
         Ok(id)
@@ -181,18 +182,22 @@ fn set(config: &mut Map<String, Value>, key: &str, value: Value) {
     config.insert(key.to_owned(), value);
 }
 
+/// The list of this name; an image below may have `null` there.
 fn list<'a>(config: &'a mut Map<String, Value>, key: &str) -> &'a mut Vec<Value> {
     let value = config.entry(key).or_insert_with(|| json!([]));
-    value
-        .as_array_mut()
-        .expect("only this function makes the key")
+    if !value.is_array() {
+        *value = json!([]);
+    }
+    value.as_array_mut().expect("it is one by now")
 }
 
+/// The object of this name; an image below may have `null` there.
 fn object<'a>(config: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
     let value = config.entry(key).or_insert_with(|| json!({}));
-    value
-        .as_object_mut()
-        .expect("only this function makes the key")
+    if !value.is_object() {
+        *value = json!({});
+    }
+    value.as_object_mut().expect("it is one by now")
 }
 
 /// The JSON form of a command, or its shell form.

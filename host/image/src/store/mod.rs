@@ -4,7 +4,9 @@
 //! ```text
 //! ROOT/lock                 held while the store changes
 //! ROOT/layers/HEX.erofs     a layer, named by its diff id
+//! ROOT/layers/HEX.split     what that lacks of the archive it was made from
 //! ROOT/images/HEX.json      an image configuration, named by its digest, which is the image's id
+//! ROOT/manifests/HEX.json   manifests by which registries know an image, named by the image's id
 //! ROOT/references.json      names of images, replaced as a whole
 //! ROOT/tmp/SESSION/         what one process is writing; its `lock` is held while the process lives
 //! ```
@@ -19,9 +21,13 @@ mod commit_container;
 mod import;
 mod list;
 mod load;
+mod manifests;
+mod pull;
+mod push;
 mod references;
 mod remove;
 mod resolve;
+mod save;
 mod session;
 mod tag;
 
@@ -41,12 +47,18 @@ pub use commit_container::{CommitError, CommitOptions};
 pub use import::{ImportError, ImportOptions};
 pub use list::ImageSummary;
 pub use load::{LoadError, LoadEvent, LoadedImage};
+pub use pull::{LayerStep, PullError, PullEvent, PullRequest, Pulled};
+pub use push::{PushError, PushEvent, PushRequest, PushStep, Pushed};
 pub use remove::{RemoveError, Removed};
 pub use resolve::{Image, Layer, ResolveError};
+pub use save::SaveError;
 pub use tag::TagError;
 
 /// Extension of layer files.
 const LAYER_EXTENSION: &str = "erofs";
+
+/// Extension of what layer files lack of their archives.
+const SPLIT_EXTENSION: &str = "split";
 
 /// Images of one user. Clones share the session folder.
 #[derive(Debug, Clone)]
@@ -125,7 +137,7 @@ impl ImageStore {
     }
 
     fn open_or(root: &Path) -> Result<Self, StoreError> {
-        for folder in ["layers", "images", "tmp"] {
+        for folder in ["layers", "images", "manifests", "tmp"] {
             let path = root.join(folder);
             fs::create_dir_all(&path).map_err(StoreError::io("create", &path))?;
         }
@@ -156,6 +168,10 @@ impl ImageStore {
             .join("layers")
             .join(diff_id.hex())
             .with_extension(LAYER_EXTENSION)
+    }
+
+    fn split_path(&self, diff_id: &Digest) -> PathBuf {
+        self.layer_path(diff_id).with_extension(SPLIT_EXTENSION)
     }
 
     fn image_path(&self, id: &ImageId) -> PathBuf {
@@ -209,7 +225,9 @@ impl ImageStore {
     /// last image that used them leaves.
     fn remove_unused_layers(&self, _lock: &StoreLock) -> Result<(), StoreError> {
         let mut used = HashSet::new();
-        for id in self.image_ids()? {
+        let ids = self.image_ids()?;
+        self.remove_unused_manifests(&ids)?;
+        for id in ids {
             if let Some((_, configuration)) = self.configuration(&id)? {
                 used.extend(diff_ids(&configuration).unwrap_or_default());
             }

@@ -93,6 +93,17 @@ impl References {
         self.names.remove(reference).is_some()
     }
 
+    /// All tags of a name, with their images.
+    pub(super) fn tags_of(&self, name: &str) -> Vec<(Reference, ImageId)> {
+        let tagged = self
+            .names
+            .iter()
+            .filter(|(reference, _)| reference.digest().is_none() && reference.name() == name);
+        tagged
+            .map(|(reference, id)| (reference.clone(), *id))
+            .collect()
+    }
+
     /// All names of an image, in order.
     pub(super) fn of(&self, id: &ImageId) -> Vec<Reference> {
         let mine = self.names.iter().filter(|(_, named)| *named == id);

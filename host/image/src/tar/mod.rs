@@ -166,6 +166,11 @@ impl<R: BufRead> TarReader<R> {
         self.input
     }
 
+    /// The reader below, between or within entries.
+    pub(crate) fn input_mut(&mut self) -> &mut R {
+        &mut self.input
+    }
+
     /// The next entry, or `None` at the end marker or the end of the input.
     pub(crate) fn next_entry(&mut self) -> Result<Option<Entry>, TarError> {
         let mut extensions = Extensions::default();

@@ -6,6 +6,7 @@ mod load;
 mod memory;
 mod nested;
 mod port;
+mod pull;
 mod run;
 
 use std::panic::{self, AssertUnwindSafe};
@@ -39,7 +40,7 @@ const PODMAN: &str = "podman run (runc)";
 const HOST_FORWARD: &str = "QEMU hostfwd (TCG)";
 
 /// Every benchmark, in the order of `docs/spec.md`.
-pub const ALL: [Benchmark; 12] = [
+pub const ALL: [Benchmark; 14] = [
     Benchmark {
         name: "boot",
         what: "machine start → agent answered",
@@ -147,6 +148,24 @@ pub const ALL: [Benchmark; 12] = [
         goal: Goal::RatioAtMost(0.7),
         rounds: 5,
         measure: load::measure,
+    },
+    Benchmark {
+        name: "pull-podman",
+        what: "pull of the Debian image",
+        peer: "podman pull",
+        unit: Unit::Seconds,
+        goal: Goal::RatioAtMost(0.5),
+        rounds: 5,
+        measure: pull::against_podman,
+    },
+    Benchmark {
+        name: "pull-skopeo",
+        what: "pull of the Debian image",
+        peer: "skopeo copy + umoci",
+        unit: Unit::Seconds,
+        goal: Goal::RatioAtMost(0.4),
+        rounds: 5,
+        measure: pull::against_skopeo,
     },
 ];
 

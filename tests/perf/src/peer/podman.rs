@@ -54,6 +54,14 @@ impl Podman {
         stage::time(&mut self.command(&["load", "-q", "-i", stage::text(archive)?]))
     }
 
+    /// Pulls an image; returns the seconds it took.
+    ///
+    /// # Errors
+    /// Where podman fails.
+    pub fn pull(&self, name: &str) -> anyhow::Result<f64> {
+        stage::time(&mut self.command(&["pull", "-q", "--tls-verify=false", name]))
+    }
+
     /// Runs `true` in a container that is removed at its end; returns the seconds it took.
     ///
     /// # Errors
