@@ -29,6 +29,8 @@ pub(crate) fn pack(
     };
     message::send(&mut stream, &Reply::Packed(status))?;
     let outcome = write(&files, what, &stream);
+    // A container that does not run can be started as soon as the host has the end.
+    drop(files);
     let (kind, last) = match outcome {
         Ok(()) => (StreamKind::Stdout, String::new()),
         Err(error) => (StreamKind::Stderr, error.failure().message),
@@ -73,6 +75,8 @@ pub(crate) fn unpack(
     // What follows the archive's end, and what is left of one that was refused: a host that is
     // still writing would not see the answer.
     let drained = io::copy(&mut input, &mut io::sink());
+    // A container that does not run can be started as soon as the host has the answer.
+    drop(files);
     let reply = match (unpacked, drained) {
         (Err(error), _) => Reply::Failed(error.failure()),
         (Ok(()), Err(error)) => return Err(MessageError::Broken(error)),

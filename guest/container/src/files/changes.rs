@@ -94,8 +94,13 @@ impl Files<'_> {
                 (false, false) => ChangeKind::Added,
             };
             let path = Path::new("/").join(found.path);
-            let ours = MOUNT_POINTS.iter().any(|known| Path::new(known) == path);
-            if kind == ChangeKind::Added && ours {
+            let ours = match kind {
+                ChangeKind::Added => is_mount_point(&path),
+                // Only there for a mount point that had to be made in it.
+                ChangeKind::Changed => found.is_folder() && has_only_mount_points(found, &path),
+                ChangeKind::Deleted => false,
+            };
+            if ours {
                 return Ok(());
             }
             let mut line = vec![kind.letter()];
@@ -113,10 +118,7 @@ impl Files<'_> {
         let mut packer = Packer::new(output);
         self.walk(&mut |found| {
             let absolute = Path::new("/").join(found.path);
-            let ours = MOUNT_POINTS
-                .iter()
-                .any(|known| Path::new(known) == absolute);
-            if ours && !self.is_in_image(found.path) {
+            if is_mount_point(&absolute) && !self.is_in_image(found.path) {
                 return Ok(());
             }
             if found.is_whiteout() {
@@ -166,6 +168,20 @@ impl Files<'_> {
         }
         false
     }
+}
+
+fn is_mount_point(path: &Path) -> bool {
+    MOUNT_POINTS.iter().any(|known| Path::new(known) == path)
+}
+
+fn has_only_mount_points(found: &Found<'_>, path: &Path) -> bool {
+    let names = open_folder(found.folder, found.name).and_then(|folder| names_in(folder.as_fd()));
+    names.is_ok_and(|names| {
+        let mut paths = names
+            .iter()
+            .map(|name| path.join(OsStr::from_bytes(name.to_bytes())));
+        !names.is_empty() && paths.all(|path| is_mount_point(&path))
+    })
 }
 
 /// What a layer knows of a path.

@@ -19,7 +19,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use dhow_protocol::{ContainerFiles, Failure, FailureKind, PathStat};
 use rustix::fs::{AtFlags, FileType, OFlags, Stat};
@@ -29,12 +28,6 @@ use crate::container::{LookupError, Reserved};
 use crate::rootfs::{LayerError, RootError, lookup, overlay};
 use crate::runtime::Runtime;
 use crate::user::UserError;
-
-/// How long a container may be busy starting, ending or being copied before it is an error.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Between two looks meanwhile.
-const BUSY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Why a container's files could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +132,6 @@ impl Runtime {
         let id = &request.container;
         let layers = self.layers.mount(&request.layers)?;
         let folder = self.folder(id);
-        let deadline = Instant::now() + BUSY_TIMEOUT;
         loop {
             if let Ok(running) = self.register.get(id) {
                 return Ok(Files {
@@ -150,25 +142,22 @@ impl Runtime {
                     _place: None,
                 });
             }
-            match self.register.reserve(id) {
-                Ok(place) => {
-                    let made = std::fs::create_dir(&folder);
-                    // One that never ran has none yet; the mount tells whatever else is wrong.
-                    drop(made);
-                    let root = Arc::new(overlay::mount(&layers, &folder)?);
-                    return Ok(Files {
-                        container: id.clone(),
-                        root,
-                        folder,
-                        layers,
-                        _place: Some(place),
-                    });
-                }
-                Err(LookupError::AlreadyRunning(_)) if Instant::now() < deadline => {
-                    std::thread::sleep(BUSY_INTERVAL);
-                }
-                Err(error) => return Err(error.into()),
-            }
+            let place = match self.register.reserve_in_turn(id) {
+                // It has been started meanwhile.
+                Err(LookupError::AlreadyRunning(_)) if self.register.get(id).is_ok() => continue,
+                other => other?,
+            };
+            // One that never ran has no folder yet; the mount tells whatever else is wrong.
+            let made = std::fs::create_dir(&folder);
+            drop(made);
+            let root = Arc::new(overlay::mount(&layers, &folder)?);
+            return Ok(Files {
+                container: id.clone(),
+                root,
+                folder,
+                layers,
+                _place: Some(place),
+            });
         }
     }
 }

@@ -196,7 +196,12 @@ fn unpack(
                 must_be_folder,
             )?),
         };
-        let target = base.join(&rest);
+        // Joined with nothing, a path would get a slash behind it.
+        let target = if rest.as_os_str().is_empty() {
+            base.clone()
+        } else {
+            base.join(&rest)
+        };
         check_parents(base, &rest)?;
         if entry.header().entry_type() == EntryType::Link {
             let (_, linked) = parts(&entry.link_name()?.context("a link without a target")?)?;

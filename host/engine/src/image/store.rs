@@ -163,7 +163,7 @@ impl ImageLibrary for ImageStore {
             created_by: options.created_by.clone(),
             created: options.created.clone(),
         };
-        let made = self.commit_container(&options.base, layer, store_options, reference);
+        let made = self.commit_container(&options.base, layer, &store_options, reference);
         let id = made.map_err(|error| match error {
             dhow_image::CommitError::Base(source) => resolve_failure(source),
             dhow_image::CommitError::Import(ImportError::Store(_)) => store_failure(error),

@@ -42,6 +42,14 @@ pub enum FilesError {
     /// A layer could not be given to the machine.
     #[error("failed to give a layer to the machine")]
     Layer(#[source] MachineFailure),
+    /// There is nothing at the path. Docker's words.
+    #[error("Could not find the file {path} in container {container}")]
+    NoSuchPath {
+        /// The path.
+        path: String,
+        /// The container, as it was named.
+        container: String,
+    },
     /// The machine refused or failed.
     #[error(transparent)]
     Guest(GuestError),
@@ -74,8 +82,24 @@ impl Classified for FilesError {
                 FailureKind::Conflict => ErrorClass::Conflict,
                 _ => ErrorClass::Internal,
             },
+            Self::NoSuchPath { .. } => ErrorClass::NotFound,
             Self::Input(_) => ErrorClass::InvalidParameter,
             _ => ErrorClass::Internal,
+        }
+    }
+}
+
+impl FilesError {
+    /// The same, in the words of whoever named the container.
+    fn at(self, path: &str, container: &str) -> Self {
+        match self {
+            Self::Guest(GuestError::Failed(failure)) if failure.kind == FailureKind::NotFound => {
+                Self::NoSuchPath {
+                    path: path.to_owned(),
+                    container: container.to_owned(),
+                }
+            }
+            other => other,
         }
     }
 }
@@ -163,7 +187,7 @@ impl Engine {
         match lease.guest().call(&request).await {
             Ok(Reply::PathStat(status)) => Ok(status),
             Ok(other) => Err(FilesError::Guest(GuestError::OutOfTurn(Box::new(other)))),
-            Err(error) => Err(FilesError::Guest(error)),
+            Err(error) => Err(FilesError::Guest(error).at(path, reference)),
         }
     }
 
@@ -178,7 +202,8 @@ impl Engine {
     ) -> Result<(PathStat, ArchiveReader), FilesError> {
         let container = self.container(reference)?;
         let what = Pack::Path(path.to_owned());
-        let (status, reader) = self.pack(&container, what).await?;
+        let packed = self.pack(&container, what).await;
+        let (status, reader) = packed.map_err(|error| error.at(path, reference))?;
         self.announce(&container, "archive-path", &[]);
         let missing = || FilesError::CutOff("the machine did not say what is there".to_owned());
         Ok((status.ok_or_else(missing)?, reader))
@@ -231,7 +256,7 @@ impl Engine {
         };
         let request = Request::Unpack(Unpack {
             files,
-            path: options.path,
+            path: options.path.clone(),
             keep_kinds: options.keep_kinds,
             owner,
         });
@@ -240,7 +265,8 @@ impl Engine {
             (Reply::Done, connection) => connection,
             (other, _) => return Err(FilesError::Guest(GuestError::OutOfTurn(Box::new(other)))),
         };
-        send(connection, pieces).await?;
+        let sent = send(connection, pieces).await;
+        sent.map_err(|error| error.at(&options.path, reference))?;
         self.announce(&container, "extract-to-dir", &[]);
         drop(lease);
         Ok(())

@@ -47,7 +47,7 @@ impl ImageStore {
         &self,
         base: &str,
         layer: impl Read,
-        options: CommitOptions,
+        options: &CommitOptions,
         reference: Option<Reference>,
     ) -> Result<ImageId, CommitError> {
         let mut config = options.config.clone();
@@ -59,7 +59,7 @@ impl ImageStore {
             StageError::Store(source) => ImportError::Store(source),
         })?;
         layers.push(staged);
-        let config_json = configuration(&base, config, &layers, &options);
+        let config_json = configuration(&base, config, &layers, options);
         let id = ImageId::new(Digest::of(&config_json));
         let image = StagedImage {
             id,
