@@ -251,7 +251,7 @@ impl Engine {
         layers: Vec<ImageLayer>,
         run: RunContainer,
         record: &Record,
-    ) -> Result<(u32, UnixStream), StartError> {
+    ) -> Result<Entered, StartError> {
         let told = self.networks().tell(lease.guest()).await;
         told.map_err(StartError::Networks)?;
         enter(lease, layers, run, record).await
