@@ -13,6 +13,7 @@
 //! | [`Runtime::pause`] | `pause.rs` | freezes and thaws |
 //! | [`Runtime::network_namespace`] | `network.rs` | lets the agent connect to its ports |
 //! | [`Runtime::finished`] | `finish.rs` | clears up after the first process has ended |
+//! | [`Runtime::remove_volume`] | `volume/` | deletes a volume; those of a container are made by its start |
 //! | [`Runtime::remove`] | `remove.rs` | deletes what the data disk holds |
 //! | [`Runtime::shutdown`] | `shutdown.rs` | ends everything |
 //!
@@ -41,6 +42,7 @@ mod shutdown;
 mod signal;
 mod spawn;
 mod user;
+mod volume;
 
 pub use crate::cgroup::{CgroupError, DeviceFilterError, LimitError};
 pub use crate::container::LookupError;
@@ -59,13 +61,14 @@ pub use crate::reaper::{Exit, ExitWatch};
 pub use crate::remove::RemoveError;
 pub use crate::resize::ResizeError;
 pub use crate::rootfs::{DeviceMapperError, LayerError, RootError};
-pub use crate::run::{CommandError, PartError, RunError};
+pub use crate::run::{CommandError, GrantError, PartError, RunError};
 pub use crate::runtime::{Paths, Process, Runtime, SetupError, make_root_pivotable};
 pub use crate::seccomp::SeccompError;
 pub use crate::shutdown::ShutdownError;
 pub use crate::signal::SignalError;
 pub use crate::spawn::SpawnError;
 pub use crate::user::UserError;
+pub use crate::volume::{CopyError, VolumeError};
 
 use dhow_protocol::{Failure, FailureKind};
 

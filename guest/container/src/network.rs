@@ -16,7 +16,7 @@ pub enum NetworkError {
     #[error(transparent)]
     Lookup(#[from] LookupError),
     /// It cannot be opened.
-    #[error("failed to open the container's network namespace")]
+    #[error("failed to open a namespace of the container")]
     Open(#[source] Errno),
 }
 
@@ -24,11 +24,15 @@ impl NetworkError {
     /// The error as the host is told it.
     #[must_use]
     pub fn failure(&self) -> Failure {
-        let kind = match self {
+        crate::failure(self.kind(), self)
+    }
+
+    /// What sort of failure this is.
+    pub(crate) fn kind(&self) -> FailureKind {
+        match self {
             Self::Lookup(error) => error.kind(),
             Self::Open(_) => FailureKind::Internal,
-        };
-        crate::failure(kind, self)
+        }
     }
 }
 
@@ -39,9 +43,14 @@ impl Runtime {
     /// # Errors
     /// [`NetworkError`]; a container whose first process has ended is not running.
     pub fn network_namespace(&self, container: &str) -> Result<OwnedFd, NetworkError> {
+        self.namespace(container, "net")
+    }
+
+    /// A descriptor of one of a running container's namespaces, by the name it has in `/proc`.
+    pub(crate) fn namespace(&self, container: &str, kind: &str) -> Result<OwnedFd, NetworkError> {
         let found = self.register.get(container)?;
         let gone = || LookupError::NotRunning(container.to_owned()).into();
-        let path = format!("/proc/{}/ns/net", found.pid);
+        let path = format!("/proc/{}/ns/{kind}", found.pid);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let namespace = match rustix::fs::open(path, flags, Mode::empty()) {
             Ok(namespace) => namespace,

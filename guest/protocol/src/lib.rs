@@ -15,10 +15,12 @@
 //! before anything is allocated.
 
 pub mod frame;
+pub mod grants;
 pub mod reply;
 pub mod request;
 pub mod stream;
 
+pub use grants::{ApiToken, DeviceGrant, Grants, VolumeMount};
 pub use reply::{ExitStatus, Failure, FailureKind, Reply, Welcome};
 pub use request::{
     Connect, ConsoleSize, ExecProcess, LayerRange, Request, Resize, RunContainer, Signal,
@@ -26,7 +28,7 @@ pub use request::{
 };
 
 /// Raised with every change to a message or to the framing.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// The vsock port on which the agent listens for the host's connections.
 pub const AGENT_PORT: u32 = 1024;

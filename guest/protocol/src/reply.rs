@@ -14,6 +14,11 @@ pub enum Reply {
         /// Its process id as the machine sees it.
         pid: u32,
     },
+    /// How much of the data disk something takes.
+    Usage {
+        /// Bytes of its blocks.
+        bytes: u64,
+    },
     /// It did not work.
     Failed(Failure),
 }

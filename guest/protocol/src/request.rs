@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::grants::Grants;
+
 /// The first message on a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
@@ -34,6 +36,17 @@ pub enum Request {
     Remove {
         /// The container's id.
         container: String,
+    },
+    /// Deletes a volume. Unknown names are fine. The host sees to it that no container has it.
+    RemoveVolume {
+        /// Its name.
+        volume: String,
+    },
+    /// Asks how much of the data disk a volume takes. Answered with
+    /// [`Reply::Usage`](crate::Reply::Usage).
+    VolumeUsage {
+        /// Its name.
+        volume: String,
     },
     /// Ends every process (SIGTERM, the grace period, SIGKILL), syncs, and powers the machine off
     /// after the reply.
@@ -76,6 +89,8 @@ pub struct RunContainer {
     pub init: bool,
     /// The terminal's first size, where `process.terminal` is set.
     pub console_size: Option<ConsoleSize>,
+    /// What it is given beyond its own root.
+    pub grants: Grants,
 }
 
 /// A further process in a running container.

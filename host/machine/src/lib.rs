@@ -23,4 +23,4 @@ pub use machine::{
     Machine, MachineConfig, MachineExit, MachineFacts, MapError, StartError, StopError,
     default_memory_bytes,
 };
-pub use spec::MachineSpec;
+pub use spec::{HostPort, MachineSpec};

@@ -269,10 +269,10 @@ fn what_is_not_there_is_refused_by_name() {
         (&["save", BUSYBOX], "save"),
         (&["update", "--memory", "64m", "one"], "update"),
         (&["network", "create", "other"], "network"),
-        (&["volume", "create", "other"], "volume"),
+        (&["volume", "create", "-o", "type=nfs", "other"], "volume"),
         (
             &["run", "--rm", "-v", "/tmp:/x", BUSYBOX, "true"],
-            "--volume",
+            "bind mounts",
         ),
         (
             &["run", "--rm", "--health-cmd", "x", BUSYBOX, "true"],

@@ -87,9 +87,13 @@ impl Agent {
                 });
                 answer(&mut connection, &reply).await
             }
+            Request::VolumeUsage { .. } => {
+                answer(&mut connection, &Reply::Usage { bytes: 4096 }).await
+            }
             Request::Hello { .. }
             | Request::Resize(_)
             | Request::Remove { .. }
+            | Request::RemoveVolume { .. }
             | Request::Shutdown { .. } => answer(&mut connection, &Reply::Done).await,
         }
     }

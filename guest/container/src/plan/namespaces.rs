@@ -49,6 +49,13 @@ pub(crate) struct Namespaces {
     pub(crate) pid: Option<OwnedFd>,
 }
 
+impl Namespaces {
+    /// Whether its processes are out of every other container's sight.
+    pub(crate) fn own_pids(&self) -> bool {
+        self.clone_flags & flag(libc::CLONE_NEWPID) != 0
+    }
+}
+
 /// Plans namespaces.
 pub(crate) fn plan(wanted: &[LinuxNamespace]) -> Result<Namespaces, NamespaceError> {
     let mut namespaces = Namespaces::default();

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use crate::cgroup::{CgroupError, DeviceFilterError, LimitError};
 use crate::container::LookupError;
 use crate::io::IoError;
+use crate::network::NetworkError;
 use crate::plan::ZeroByte;
 use crate::plan::mounts::MountError;
 use crate::plan::namespaces::NamespaceError;
@@ -17,6 +18,9 @@ use crate::rootfs::{LayerError, RootError};
 use crate::seccomp::SeccompError;
 use crate::spawn::SpawnError;
 use crate::user::UserError;
+use crate::volume::VolumeError;
+
+use super::grants::GrantError;
 
 /// Why a container did not start.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +43,15 @@ pub enum RunError {
     /// A layer cannot be used.
     #[error("failed to prepare the image's layers")]
     Layer(#[from] LayerError),
+    /// A volume cannot be used.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    /// Another container's namespace cannot be joined.
+    #[error(transparent)]
+    Join(#[from] NetworkError),
+    /// A device of the machine cannot be granted.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
     /// The root cannot be mounted.
     #[error("failed to prepare the root file system")]
     Root(#[from] RootError),
@@ -171,6 +184,9 @@ impl RunError {
             Self::Config(_) | Self::Incomplete(_) | Self::Unsupported(_) => FailureKind::Invalid,
             Self::Part(error) => error.kind(),
             Self::Command(error) => error.kind(),
+            Self::Volume(error) => error.kind(),
+            Self::Join(error) => error.kind(),
+            Self::Grant(_) => FailureKind::Invalid,
             Self::Io(IoError::NoTerminals) => FailureKind::Invalid,
             Self::Layer(_)
             | Self::Root(_)

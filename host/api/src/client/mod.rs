@@ -1,7 +1,7 @@
 //! A client of Docker's Engine API on a unix socket.
 //!
 //! [`Client`] keeps connections that may be used again; [`Target`] says which resource is meant;
-//! a file per noun (`containers`, `exec`, `images`, `system`) adds the verbs. Attach and exec turn
+//! a file per noun (`containers`, `exec`, `images`, `volumes`, `system`) adds the verbs. Attach and exec turn
 //! their connection into a [`Hijacked`] byte stream; everything else that does not end by itself
 //! (logs, events, load) is a [`StreamedBody`].
 //!
@@ -21,6 +21,7 @@ mod streamed;
 mod system;
 mod target;
 mod upload;
+mod volumes;
 
 pub use connection::Client;
 pub use containers::{AttachOptions, ListOptions, LogOptions, PendingExit, WaitCondition};
@@ -32,7 +33,8 @@ pub use images::ImportOptions;
 pub use models::{
     ContainerConfigFacts, ContainerExit, ContainerFacts, ContainerHostFacts, ContainerStateFacts,
     ContainerSummary, CreatedContainer, Event, EventActor, ExecState, ExitError, HostAddress,
-    ImageSummary, NetworkFacts, PortBinding, Progress, ProgressError, RemovedImage, TopReply,
+    ImageSummary, MountSummary, NetworkFacts, PortBinding, Progress, ProgressError, PrunedVolumes,
+    RemovedImage, TopReply, VolumeFacts,
 };
 pub use streamed::StreamedBody;
 pub use target::Target;
@@ -41,8 +43,9 @@ pub use upload::Upload;
 /// Models of requests, as Docker's own description of the API has them.
 pub mod request {
     pub use bollard_stubs::models::{
-        ContainerCreateBody, HostConfig, Mount, MountTmpfsOptions, MountType, PortBinding,
-        ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+        ContainerCreateBody, DeviceMapping, HostConfig, HostConfigCgroupnsModeEnum, Mount,
+        MountTmpfsOptions, MountType, MountVolumeOptions, MountVolumeOptionsDriverConfig,
+        PortBinding, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum, VolumeCreateRequest,
     };
 }
 

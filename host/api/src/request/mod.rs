@@ -6,6 +6,7 @@
 
 mod container;
 mod exec;
+mod mount;
 
 use serde::{Deserialize, Deserializer};
 
@@ -14,6 +15,10 @@ pub use container::{
     RestartPolicyRequest, UlimitRequest,
 };
 pub use exec::{ExecCreateRequest, ExecStartRequest};
+pub use mount::{
+    DeviceMappingRequest, DriverRequest, MountRequest, TmpfsOptionsRequest, VolumeCreateRequest,
+    VolumeOptionsRequest,
+};
 
 /// Words of a command: a list, or one string that is one word, as Docker's `strslice`.
 ///

@@ -5,7 +5,7 @@ use clap::{ArgAction, Command, CommandFactory};
 use super::Cli;
 
 /// Groups of the first page, by the verbs' names.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     (
         "Run containers",
         &["run", "exec", "create", "start", "attach"],
@@ -21,6 +21,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("Images", &["images", "load", "import", "tag", "rmi"]),
+    ("Data", &["volume"]),
     (
         "dhow itself",
         &["machine", "info", "version", "doctor", "env", "completion"],

@@ -78,7 +78,7 @@ pub(crate) struct InspectArgs {
     /// Also sizes
     #[arg(short, long)]
     pub(crate) size: bool,
-    /// Only containers, or only images
+    /// Only containers, only images, or only volumes
     #[arg(long, value_name = "KIND")]
     pub(crate) r#type: Option<InspectKind>,
     /// Names or ids
@@ -93,6 +93,8 @@ pub(crate) enum InspectKind {
     Container,
     /// An image.
     Image,
+    /// A volume.
+    Volume,
 }
 
 /// `dhow top`.

@@ -9,7 +9,9 @@ pub(crate) mod image;
 pub(crate) mod lifecycle;
 pub(crate) mod look;
 pub(crate) mod run;
+pub(crate) mod sharing;
 pub(crate) mod system;
+pub(crate) mod volume;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -96,6 +98,10 @@ pub(crate) enum Verb {
     Rmi(image::RemoveImageArgs),
     /// Give an image a further name
     Tag(image::TagArgs),
+
+    /// Look after volumes, which keep data when containers go
+    #[command(subcommand)]
+    Volume(volume::VolumeVerb),
 
     /// Look after the virtual machine that containers run in
     #[command(subcommand)]

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::env;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use dhow_api::client::request::{
     ContainerCreateBody, HostConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
 
-use super::{environment, labels, mounts, ports, size, ulimits};
+use super::{environment, labels, mounts, ports, sharing, size, ulimits};
 use crate::args::container::{ContainerArgs, LimitArgs};
 
 /// Billionths of a processor, the API's unit for `--cpus`.
@@ -97,6 +98,7 @@ pub(crate) fn resolve(args: &ContainerArgs, streams: Streams) -> Result<Containe
         attach_stdout: Some(streams.stdout),
         attach_stderr: Some(streams.stderr),
         exposed_ports: Some(exposed),
+        volumes: Some(anonymous_volumes(args)?),
         stop_signal: args.stop_signal.clone(),
         stop_timeout: args.stop_timeout,
         host_config: Some(host_config(args, published)?),
@@ -105,9 +107,10 @@ pub(crate) fn resolve(args: &ContainerArgs, streams: Streams) -> Result<Containe
 }
 
 fn host_config(args: &ContainerArgs, published: Vec<ports::Published>) -> Result<HostConfig> {
-    if !args.volume.is_empty() {
-        bail!(mounts::NO_VOLUMES);
-    }
+    let here = env::current_dir().context("failed to find our own folder")?;
+    let volumes = mounts::parse_volumes(&args.volume, &here)?;
+    let security = sharing::security(&args.security_opt)?;
+    let open_paths = security.open_system_paths.then(Vec::new);
     let mounts = args.mount.iter().map(|text| mounts::parse_mount(text));
     let config = HostConfig {
         auto_remove: Some(args.rm),
@@ -128,11 +131,19 @@ fn host_config(args: &ContainerArgs, published: Vec<ports::Published>) -> Result
         cap_add: non_empty(&args.cap_add),
         cap_drop: non_empty(&args.cap_drop),
         privileged: Some(args.privileged),
-        security_opt: non_empty(&args.security_opt),
+        security_opt: non_empty(&security.options),
+        masked_paths: open_paths.clone(),
+        readonly_paths: open_paths,
+        binds: non_empty(&volumes.binds),
         sysctls: Some(sysctls(&args.sysctl)?),
         ..HostConfig::default()
     };
-    limits(&args.limits, config)
+    limits(&args.limits, sharing::resolve(&args.sharing, config)?)
+}
+
+/// `-v /path`.
+fn anonymous_volumes(args: &ContainerArgs) -> Result<Vec<String>> {
+    mounts::parse_volumes(&args.volume, Path::new("/")).map(|volumes| volumes.anonymous)
 }
 
 fn limits(args: &LimitArgs, config: HostConfig) -> Result<HostConfig> {
@@ -154,6 +165,10 @@ fn limits(args: &LimitArgs, config: HostConfig) -> Result<HostConfig> {
         cpu_quota: args.cpu_quota,
         cpu_period: args.cpu_period,
         cpuset_cpus: args.cpuset_cpus.clone(),
+        cpuset_mems: args.cpuset_mems.clone(),
+        memory_swappiness: args.memory_swappiness,
+        oom_kill_disable: args.oom_kill_disable.then_some(true),
+        blkio_weight: args.blkio_weight,
         pids_limit: args.pids_limit,
         ulimits: Some(ulimits.collect::<Result<Vec<_>>>()?),
         oom_score_adj: args.oom_score_adj,

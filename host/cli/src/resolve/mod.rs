@@ -12,6 +12,7 @@ pub(crate) mod labels;
 pub(crate) mod mounts;
 pub(crate) mod ports;
 pub(crate) mod reference;
+pub(crate) mod sharing;
 pub(crate) mod size;
 pub(crate) mod timestamp;
 pub(crate) mod ulimits;

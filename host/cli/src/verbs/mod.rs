@@ -27,6 +27,7 @@ mod run;
 mod start;
 mod top;
 mod version;
+mod volume;
 mod wait;
 
 use crate::args::Verb;
@@ -94,6 +95,7 @@ async fn client_verb(verb: Verb, context: &Context) -> Outcome {
         Verb::Import(args) => import::import(context, args).await,
         Verb::Rmi(args) => rmi::remove(context, args).await,
         Verb::Tag(args) => rmi::tag(context, args).await,
+        Verb::Volume(verb) => volume::volume(context, verb).await,
         Verb::Machine(verb) => machine::machine(context, verb).await,
         Verb::Info(args) => info::info(context, args).await,
         Verb::Version(args) => version::version(context, args).await,

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use dhow_api::request::{ContainerCreateRequest, HostConfigRequest, PortBindingRequest};
-use dhow_engine::container::{ContainerConfig, HostConfig, Resources, Ulimit};
+use dhow_engine::container::{ContainerConfig, HostConfig, Modes, Resources, Ulimit};
 use dhow_engine::port::{ContainerPort, PortError, RequestedBinding};
 use dhow_engine::verb::create::CreateOptions;
 
-use super::refuse;
+use super::{mounts, refuse};
 use crate::failure::Failure;
 
 fn port_failure(error: &PortError) -> Failure {
@@ -21,13 +21,6 @@ pub(crate) fn create_options(
 ) -> Result<CreateOptions, Failure> {
     refuse::healthcheck(request.healthcheck.as_ref())?;
     refuse::networking(request.networking_config.as_ref())?;
-    if request
-        .volumes
-        .as_ref()
-        .is_some_and(|volumes| !volumes.is_empty())
-    {
-        return Err(Failure::unsupported("--volume"));
-    }
     let exposed_ports = request.exposed_ports.unwrap_or_default();
     let exposed_ports = exposed_ports
         .keys()
@@ -64,7 +57,7 @@ pub(crate) fn create_options(
         stop_signal: request.stop_signal.filter(|signal| !signal.is_empty()),
         stop_timeout_seconds,
         exposed_ports,
-        volumes: std::collections::BTreeSet::new(),
+        volumes: request.volumes.unwrap_or_default().into_keys().collect(),
     };
     Ok(CreateOptions {
         name: name.map(str::to_owned),
@@ -104,7 +97,32 @@ fn host_config(request: &mut HostConfigRequest) -> Result<HostConfig, Failure> {
         console_size: super::console_size(request.console_size.as_deref()),
         masked_paths: request.masked_paths.take(),
         readonly_paths: request.readonly_paths.take(),
+        binds: request.binds.take().unwrap_or_default(),
+        mounts: all(request.mounts.take(), mounts::mount)?,
+        volumes_from: request.volumes_from.take().unwrap_or_default(),
+        volume_driver: request.volume_driver.take().unwrap_or_default(),
+        devices: all(request.devices.take(), mounts::device)?,
+        modes: Modes {
+            pid: request.pid_mode.take().unwrap_or_default(),
+            ipc: request.ipc_mode.take().unwrap_or_default(),
+            uts: request.uts_mode.take().unwrap_or_default(),
+            cgroup: request.cgroupns_mode.take().unwrap_or_default(),
+            user: request.userns_mode.take().unwrap_or_default(),
+        },
+        annotations: request.annotations.take().unwrap_or_default(),
     })
+}
+
+/// Each of a list that may be missing.
+fn all<From, To>(
+    requests: Option<Vec<From>>,
+    decode: fn(From) -> Result<To, Failure>,
+) -> Result<Vec<To>, Failure> {
+    requests
+        .unwrap_or_default()
+        .into_iter()
+        .map(decode)
+        .collect()
 }
 
 fn resources(request: &mut HostConfigRequest) -> Resources {
@@ -127,10 +145,15 @@ fn resources(request: &mut HostConfigRequest) -> Resources {
         pids_limit: request.pids_limit.unwrap_or_default(),
         oom_score_adj: request.oom_score_adj.unwrap_or_default(),
         ulimits: ulimits.collect(),
+        device_cgroup_rules: request.device_cgroup_rules.take().unwrap_or_default(),
+        blkio_weight: request.blkio_weight.unwrap_or_default(),
+        // -1 is Docker's "not said".
+        memory_swappiness: request.memory_swappiness.filter(|value| *value != -1),
+        oom_kill_disable: request.oom_kill_disable.unwrap_or_default(),
     }
 }
 
-/// Restart policies, log drivers and swappiness other than the default.
+/// Restart policies and log drivers other than the default.
 fn refuse_policies(request: &HostConfigRequest) -> Result<(), Failure> {
     let restart = request
         .restart_policy
@@ -138,9 +161,6 @@ fn refuse_policies(request: &HostConfigRequest) -> Result<(), Failure> {
         .and_then(|policy| policy.name.as_deref());
     if !matches!(restart, None | Some("" | "no")) {
         return Err(Failure::unsupported("--restart"));
-    }
-    if !matches!(request.memory_swappiness, None | Some(-1)) {
-        return Err(Failure::unsupported("--memory-swappiness"));
     }
     let Some(log) = &request.log_config else {
         return Ok(());

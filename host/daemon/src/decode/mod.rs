@@ -2,6 +2,7 @@
 
 mod container;
 mod exec;
+mod mounts;
 mod refuse;
 
 use axum::body::Body;
@@ -12,6 +13,7 @@ use crate::failure::Failure;
 
 pub(crate) use container::create_options;
 pub(crate) use exec::{console_size, exec_config};
+pub(crate) use mounts::volume_options;
 
 /// The largest JSON body read: far more than any client sends, and nothing to fill memory with.
 const MAX_JSON_BYTES: usize = 4 * 1024 * 1024;

@@ -10,7 +10,7 @@ use dhow_engine::Engine;
 use dhow_engine::container::{self, Container, Phase, Record, Status};
 use dhow_engine::time::or_never;
 
-use super::{host_config, ports};
+use super::{host_config, mounts, ports};
 
 /// Everything about a container.
 pub(crate) fn container(engine: &Engine, container: &Container) -> ContainerInspectResponse {
@@ -45,7 +45,7 @@ pub(crate) fn container(engine: &Engine, container: &Container) -> ContainerInsp
             name: "erofs".to_owned(),
             data: HashMap::new(),
         }),
-        mounts: Some(Vec::new()),
+        mounts: Some(mounts::mount_points(&record.mounts)),
         config: Some(config(&record)),
         network_settings: Some(network_settings(container, &record)),
         ..ContainerInspectResponse::default()

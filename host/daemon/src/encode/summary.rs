@@ -8,7 +8,7 @@ use dhow_engine::Timestamp;
 use dhow_engine::container::{Phase, Status};
 use dhow_engine::verb::list::Listed;
 
-use super::{duration, ports};
+use super::{duration, mounts, ports};
 
 /// One line of `docker ps`.
 pub(crate) fn summary(listed: Listed) -> ContainerSummary {
@@ -33,7 +33,7 @@ pub(crate) fn summary(listed: Listed) -> ContainerSummary {
             ..ContainerSummaryHostConfig::default()
         }),
         network_settings: Some(ContainerSummaryNetworkSettings::default()),
-        mounts: Some(Vec::new()),
+        mounts: Some(mounts::mount_points(&record.mounts)),
         ..ContainerSummary::default()
     }
 }

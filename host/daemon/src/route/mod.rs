@@ -10,6 +10,7 @@ mod logs;
 mod machine;
 mod nothing;
 mod system;
+mod volumes;
 mod wait;
 
 use axum::extract::FromRef;
@@ -52,6 +53,7 @@ pub fn router(engine: Engine, shutdown: CancellationToken) -> Router {
         .merge(wait::routes())
         .merge(exec::routes())
         .merge(images::routes())
+        .merge(volumes::routes())
         .merge(machine::routes())
         .merge(nothing::routes())
         .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "page not found") })

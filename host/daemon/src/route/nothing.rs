@@ -18,13 +18,6 @@ pub(super) fn routes() -> Router<Shared> {
             post(|| async { Json(json!({"NetworksDeleted": []})) }),
         )
         .route("/networks/{*path}", any(|| refused("network")))
-        .route("/volumes", get(volumes))
-        .route("/volumes/create", post(|| refused("volume create")))
-        .route(
-            "/volumes/prune",
-            post(|| async { Json(json!({"VolumesDeleted": [], "SpaceReclaimed": 0})) }),
-        )
-        .route("/volumes/{*path}", any(|| refused("volume")))
         .route("/plugins", get(|| async { Json(json!([])) }))
         .route("/plugins/{*path}", any(|| refused("plugin")))
         .route("/session", any(|| refused("build sessions")))
@@ -58,10 +51,6 @@ async fn networks() -> Json<Value> {
         network("bridge", "bridge"),
         network("none", "null")
     ]))
-}
-
-async fn volumes() -> Json<Value> {
-    Json(json!({"Volumes": [], "Warnings": null}))
 }
 
 async fn no_swarm() -> Failure {

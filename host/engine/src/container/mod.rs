@@ -26,7 +26,7 @@ use crate::name::ContainerName;
 use crate::port::{ContainerPort, Published};
 use crate::stream::Hub;
 
-pub use config::{ContainerConfig, HostConfig, Resources, Ulimit};
+pub use config::{ContainerConfig, DeviceMapping, HostConfig, Modes, Resources, Ulimit};
 pub(crate) use record::Durability;
 pub use record::{Record, RecordError};
 pub use registry::{LookupError, Registry};

@@ -13,6 +13,7 @@ use super::status::Status;
 use crate::id::Id;
 use crate::name::ContainerName;
 use crate::time::Timestamp;
+use crate::volume::MountPoint;
 
 /// Name of the state file in a container's folder.
 pub(crate) const STATE_FILE: &str = "state.json";
@@ -40,6 +41,9 @@ pub struct Record {
     pub status: Status,
     /// How often it was restarted by its policy.
     pub restart_count: u32,
+    /// What is mounted in it beyond what every container has.
+    #[serde(default)]
+    pub mounts: Vec<MountPoint>,
 }
 
 /// Why a record could not be saved or loaded.
@@ -103,7 +107,7 @@ pub(crate) enum Durability {
     DaemonEnd,
 }
 
-fn replace_file(path: &Path, content: &[u8], durability: Durability) -> io::Result<()> {
+pub(crate) fn replace_file(path: &Path, content: &[u8], durability: Durability) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     let mut file = File::create(&temporary)?;
     file.write_all(content)?;

@@ -12,7 +12,6 @@
 mod leftovers;
 mod real;
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -125,7 +124,7 @@ impl Drop for Lease {
 }
 
 impl Supervisor {
-    pub(crate) fn new(boot: Arc<dyn Boot>, idle_period: Duration, leftovers: PathBuf) -> Self {
+    pub(crate) fn new(boot: Arc<dyn Boot>, idle_period: Duration, leftovers: Leftovers) -> Self {
         Self(Arc::new(Shared {
             boot,
             phase: watch::channel(Phase::Down(None)).0,
@@ -133,7 +132,7 @@ impl Supervisor {
             idle: watch::channel(0).0,
             idle_period,
             last_end: Mutex::default(),
-            leftovers: Leftovers::new(leftovers),
+            leftovers,
         }))
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use oci_spec::image::Config as ImageDefaults;
 
 use super::blocking;
+use super::volumes::VolumeCreateError;
 use crate::class::{Classified, ErrorClass};
 use crate::container::registry::NameTaken;
 use crate::container::{
@@ -21,6 +22,7 @@ use crate::oci::{self, ConfigError, files, process::merge_environment};
 use crate::port::{ContainerPort, PortError, RequestedBinding};
 use crate::signal::{SignalError, SignalNumber};
 use crate::time::Timestamp;
+use crate::volume::MountError;
 
 /// Random names tried before giving up.
 const NAME_ATTEMPTS: u32 = 32;
@@ -63,6 +65,12 @@ pub enum CreateError {
     /// An extra host is none.
     #[error(transparent)]
     ExtraHost(#[from] files::ExtraHostError),
+    /// Its mounts cannot be as asked.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// A volume of it cannot be made.
+    #[error(transparent)]
+    Volume(#[from] VolumeCreateError),
     /// The container could not be written down.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -76,6 +84,8 @@ impl Classified for CreateError {
         match self {
             Self::NameTaken(_) => ErrorClass::Conflict,
             Self::Image(error) => error.class(),
+            Self::Mount(error) => error.class(),
+            Self::Volume(error) => error.class(),
             Self::Record(_) | Self::Folder(_) => ErrorClass::Internal,
             _ => ErrorClass::InvalidParameter,
         }
@@ -103,7 +113,8 @@ impl Engine {
         }
         let arguments = arguments(&config)?;
         let id = Id::random().map_err(CreateError::Folder)?;
-        let record = Record {
+        let planned = self.plan_mounts(&config, &host_config)?;
+        let mut record = Record {
             name: ContainerName::random(0).map_err(CreateError::Folder)?,
             id,
             created: Timestamp::now(),
@@ -113,11 +124,24 @@ impl Engine {
             arguments,
             status: Status::default(),
             restart_count: 0,
+            mounts: Vec::new(),
         };
         // What would fail the start fails here, where the user typed it.
         oci::config(&record)?;
         files::hosts(&record)?;
-        let container = self.write_down(record, name.as_ref())?;
+        if let Some(name) = &name {
+            self.containers().check_name(name)?;
+        }
+        let made = self.make_mounts(planned).await?;
+        record.mounts.clone_from(&made.mounts);
+        let container = match self.write_down(record, name.as_ref()) {
+            Ok(container) => container,
+            Err(error) => {
+                self.unmake_mounts(made).await;
+                return Err(error);
+            }
+        };
+        drop(made);
         self.announce(&container, "create", &[]);
         Ok(container)
     }

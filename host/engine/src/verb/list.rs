@@ -216,6 +216,10 @@ fn matches(one: &Listed, filters: &Filters, images: &BTreeMap<String, Image>) ->
             .is_ok_and(|port| record.config.exposed_ports.contains(&port)),
         "network" => network_matches(&record.host_config.network_mode, value),
         "health" => value == "none",
+        "volume" => record.mounts.iter().any(|mount| {
+            mount.destination == value.trim_end_matches('/')
+                || mount.volume().is_some_and(|name| name.as_str() == value)
+        }),
         "is-task" => value == "false",
         // Answered before.
         "before" | "since" => true,

@@ -12,6 +12,7 @@ pub mod kill;
 pub mod list;
 pub mod logs;
 pub mod machine;
+mod mounts;
 pub mod pause;
 pub mod remove;
 pub mod rename;
@@ -19,6 +20,7 @@ pub mod resize;
 pub mod restart;
 pub mod start;
 pub mod stop;
+pub mod volumes;
 pub mod wait;
 
 use std::future::Future;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use dhow_protocol::{ConsoleSize, ExitStatus, FailureKind, Reply, Request, RunContainer, Signal};
+use dhow_protocol::{
+    ConsoleSize, ExitStatus, FailureKind, Grants, Reply, Request, RunContainer, Signal,
+};
 use tokio::net::UnixStream;
 
 use super::{blocking, to_the_end};
@@ -68,6 +70,9 @@ pub enum StartError {
         #[source]
         source: GuestError,
     },
+    /// A container whose namespace it shares does not run.
+    #[error("cannot join PID of a non running container: {0}")]
+    Donor(String),
     /// The machine refused or failed.
     #[error("failed to start the container's process")]
     Guest(#[source] GuestError),
@@ -78,7 +83,7 @@ impl Classified for StartError {
         match self {
             Self::Lookup(error) => error.class(),
             Self::AlreadyStarted => ErrorClass::NotModified,
-            Self::BeingRemoved => ErrorClass::Conflict,
+            Self::BeingRemoved | Self::Donor(_) => ErrorClass::Conflict,
             Self::Image(error) => error.class(),
             Self::Port(error) => error.class(),
             Self::Config(_)
@@ -191,7 +196,8 @@ impl Engine {
         let image_id = record.image_id.clone();
         let image = blocking(move || images.resolve(&image_id)).await?;
         let ports = bind(&record.host_config.port_bindings, self.ports()).await?;
-        let run = run_request(record)?;
+        let mut run = run_request(record)?;
+        run.grants = self.grants(record)?;
         let lease = self.machine().acquire().await?;
         let entered = match enter(&lease, image.layers.clone(), run.clone(), record).await {
             // It died just now, and the supervisor may not have noticed: the next one is sound.
@@ -228,6 +234,7 @@ impl Engine {
             at: Timestamp::now(),
         };
         let _was_starting = container.change(started);
+        self.announce_mounts(container, "mount");
         self.announce(container, "start", &[]);
         let (engine, container) = (self.clone(), Arc::clone(container));
         tokio::spawn(async move {
@@ -272,6 +279,7 @@ impl Engine {
             ("execDuration", seconds.to_string()),
         ];
         self.announce(container, "die", &more);
+        self.announce_mounts(container, "unmount");
     }
 }
 
@@ -306,6 +314,7 @@ fn run_request(record: &Record) -> Result<RunContainer, StartError> {
         open_stdin: config.open_stdin,
         init: record.host_config.init,
         console_size,
+        grants: Grants::default(),
     })
 }
 
