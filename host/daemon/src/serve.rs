@@ -126,7 +126,7 @@ pub async fn serve(doors: Doors, engine: Engine, options: ServeOptions) -> Resul
                         let (router, activity) = (router.clone(), activity.clone());
                         let (engine, leaving) = (engine.clone(), leaving.clone());
                         connections.spawn(async move {
-                            let admitted = guest_door::admit(stream, &engine).await;
+                            let admitted = guest_door::admit(stream, engine.api_token()).await;
                             drop(permit);
                             if let Some(stream) = admitted {
                                 connection(stream, router, activity, leaving).await;

@@ -96,6 +96,8 @@ impl Engine {
         let volumes = VolumeStore::load(&options.home.join(VOLUMES)).map_err(failed)?;
         leftovers.forget_living(&volumes);
         let mut api_sockets: Vec<PathBuf> = DOCKER_SOCKETS.map(PathBuf::from).to_vec();
+        // A deep home is reached by a link; either path is typed.
+        api_sockets.extend(options.api_socket.canonicalize());
         api_sockets.push(options.api_socket);
         let mut notices = Vec::new();
         if lost > 0 {

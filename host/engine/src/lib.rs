@@ -33,7 +33,7 @@ pub mod time;
 pub mod verb;
 pub mod volume;
 
-pub use dhow_protocol::grants::API_TOKEN_BYTES;
+pub use dhow_protocol::grants::{API_TOKEN_BYTES, ApiToken};
 
 pub use class::{Classified, ErrorClass};
 pub use engine::{Engine, EngineOptions, OpenError};

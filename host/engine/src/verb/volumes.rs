@@ -268,7 +268,11 @@ impl Engine {
             if let Some(held) = self.volumes().hold(&name) {
                 return Ok(held);
             }
-            let _gate = self.volume_gate().lock().await;
+            // A random name was nobody's before: it need not wait for those being removed.
+            let _gate = match labels.contains_key(ANONYMOUS_LABEL) {
+                true => None,
+                false => Some(self.volume_gate().lock().await),
+            };
             if self.machine().leftovers().has_volume(&name) {
                 let lease = self.machine().acquire().await?;
                 let request = Request::RemoveVolume {
