@@ -37,7 +37,7 @@ struct SystemMount {
 }
 
 /// In the order in which they depend on each other. Options as systemd mounts them.
-fn system_mounts() -> [SystemMount; 7] {
+fn system_mounts() -> [SystemMount; 8] {
     let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     let mount = |kind, target, flags, options| SystemMount {
         kind,
@@ -55,6 +55,8 @@ fn system_mounts() -> [SystemMount; 7] {
             MsFlags::MS_NOSUID,
             "mode=0620,gid=5,ptmxmode=0666",
         ),
+        // Of containers that share the machine's IPC (`--ipc host`).
+        mount("tmpfs", "/dev/shm", quiet, "mode=1777"),
         mount("cgroup2", CGROUP, quiet, ""),
         // Not MS_NODEV: layers are mounted from device nodes that the runtime makes below it.
         mount("tmpfs", "/run", MsFlags::MS_NOSUID, "mode=0755"),

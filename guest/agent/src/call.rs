@@ -13,7 +13,7 @@ use vsock::VsockStream;
 
 use crate::message::{self, MessageError};
 use crate::process::{self, Lifetime};
-use crate::{archive, clock, forward, power};
+use crate::{api, archive, clock, forward, power};
 
 /// How long the host has to take the reply to a shutdown before the power goes.
 const LAST_REPLY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -75,6 +75,15 @@ pub(crate) fn answer(runtime: &Runtime, mut stream: VsockStream) -> Result<(), M
         Request::Remove { container } => {
             done(runtime.remove(&container).map_err(|error| error.failure()))
         }
+        Request::RemoveVolume { volume } => done(
+            runtime
+                .remove_volume(&volume)
+                .map_err(|error| error.failure()),
+        ),
+        Request::VolumeUsage { volume } => match runtime.volume_usage(&volume) {
+            Ok(bytes) => Reply::VolumeUsage { bytes },
+            Err(error) => Reply::Failed(error.failure()),
+        },
     };
     message::send(&mut stream, &reply)
 }
@@ -118,6 +127,11 @@ fn run(
     mut stream: VsockStream,
     request: &RunContainer,
 ) -> Result<(), MessageError> {
+    if let Some(token) = &request.grants.api
+        && let Err(failure) = api::offer(token)
+    {
+        return message::send(&mut stream, &Reply::Failed(failure));
+    }
     match runtime.run(request) {
         Ok(process) => {
             message::send(&mut stream, &started(&process))?;

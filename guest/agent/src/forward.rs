@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
@@ -71,14 +72,48 @@ pub(crate) fn carry(peer: Peer, host: &VsockStream) {
     }
 }
 
-fn carry_stream(peer: &TcpStream, host: &VsockStream) -> io::Result<()> {
-    let (peer_writer, host_reader) = (peer.try_clone()?, host.try_clone()?);
+/// A stream socket of this machine.
+pub(crate) trait LocalStream: Sized + Send + 'static {
+    /// Another descriptor for it.
+    fn again(&self) -> io::Result<Self>;
+
+    /// Ends a direction, or both.
+    fn end(&self, how: Shutdown) -> io::Result<()>;
+}
+
+impl LocalStream for TcpStream {
+    fn again(&self) -> io::Result<Self> {
+        self.try_clone()
+    }
+
+    fn end(&self, how: Shutdown) -> io::Result<()> {
+        self.shutdown(how)
+    }
+}
+
+impl LocalStream for UnixStream {
+    fn again(&self) -> io::Result<Self> {
+        self.try_clone()
+    }
+
+    fn end(&self, how: Shutdown) -> io::Result<()> {
+        self.shutdown(how)
+    }
+}
+
+/// Carries bytes both ways until both ends have closed; each end's half-close reaches the other.
+pub(crate) fn carry_stream<S>(peer: &S, host: &VsockStream) -> io::Result<()>
+where
+    S: LocalStream,
+    for<'a> &'a S: Read + Write,
+{
+    let (peer_writer, host_reader) = (peer.again()?, host.try_clone()?);
     let inward = thread::Builder::new()
         .name("inward".to_owned())
         .spawn(move || {
             let clean = copy(host_reader, &peer_writer).is_ok();
             // A lost end has nothing left to shut.
-            let _ = peer_writer.shutdown(if clean {
+            let _ = peer_writer.end(if clean {
                 Shutdown::Write
             } else {
                 Shutdown::Both

@@ -18,6 +18,7 @@
 //! | [`Runtime::update`] | `update.rs` | changes its limits |
 //! | [`Runtime::files`] | `files/` | reads and writes its files, as archives |
 //! | [`Runtime::finished`] | `finish.rs` | clears up after the first process has ended |
+//! | [`Runtime::remove_volume`] | `volume/` | deletes a volume; those of a container are made by its start |
 //! | [`Runtime::remove`] | `remove.rs` | deletes what the data disk holds |
 //! | [`Runtime::shutdown`] | `shutdown.rs` | ends everything |
 //!
@@ -50,6 +51,7 @@ mod spawn;
 mod update;
 mod usage;
 mod user;
+mod volume;
 
 pub use crate::cgroup::{CgroupError, DeviceFilterError, LimitError};
 pub use crate::container::LookupError;
@@ -70,7 +72,7 @@ pub use crate::reaper::{Exit, ExitWatch};
 pub use crate::remove::RemoveError;
 pub use crate::resize::ResizeError;
 pub use crate::rootfs::{DeviceMapperError, LayerError, RootError};
-pub use crate::run::{CommandError, PartError, RunError};
+pub use crate::run::{CommandError, GrantError, PartError, RunError};
 pub use crate::runtime::{Paths, Process, Runtime, SetupError, make_root_pivotable};
 pub use crate::seccomp::SeccompError;
 pub use crate::shutdown::ShutdownError;
@@ -79,6 +81,7 @@ pub use crate::spawn::SpawnError;
 pub use crate::update::UpdateError;
 pub use crate::usage::UsageError;
 pub use crate::user::UserError;
+pub use crate::volume::{CopyError, VolumeError};
 
 use dhow_protocol::{Failure, FailureKind};
 

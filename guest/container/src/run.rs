@@ -2,6 +2,7 @@
 
 mod error;
 mod files;
+mod grants;
 mod undo;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,8 +29,10 @@ use crate::runtime::{Process, Runtime};
 use crate::seccomp;
 use crate::spawn::{Plan, SpawnError, Spawned, Step};
 use crate::user::{self, ResolvedUser, UserRequest};
+use crate::volume::OpenVolumes;
 
 pub use self::error::{CommandError, PartError, RunError};
+pub use self::grants::GrantError;
 
 impl Runtime {
     /// Sets a container up and starts its first process.
@@ -42,7 +45,7 @@ impl Runtime {
     /// held before.
     pub fn run(&self, request: &RunContainer) -> Result<Process, RunError> {
         let reserved = self.register.reserve_in_turn(&request.id)?;
-        let spec: Spec = serde_json::from_str(&request.config_json).map_err(RunError::Config)?;
+        let spec = grants::configuration(request)?;
         let oci = spec
             .process()
             .as_ref()
@@ -52,7 +55,8 @@ impl Runtime {
         let folder = Folder::make(self.folder(&request.id))?;
         let layers = self.layers.mount(&request.layers)?;
         let root = Arc::new(overlay::mount(&layers, &folder.path)?);
-        let parts = self.parts(request, &spec, &root, &folder.path)?;
+        let volumes = self.open_volumes(&root, &request.grants.volumes)?;
+        let parts = self.parts(request, &spec, &root, &volumes)?;
         let own_network = matches!(request.network, NetworkSetup::Own(_));
         if parts.namespaces.own_network != own_network {
             return Err(NetworkError::Namespace.into());
@@ -70,7 +74,7 @@ impl Runtime {
             steps: &parts.steps,
             namespaces: clone_flags,
             cgroup: cgroup.get().folder(),
-            exposed: parts.namespaces.pid.is_some(),
+            exposed: !parts.namespaces.own_pids(),
         };
         let joined = parts.namespaces.pid.as_ref().map(AsFd::as_fd);
         let spawned = self
@@ -133,7 +137,7 @@ impl Runtime {
         request: &RunContainer,
         spec: &Spec,
         root: &Arc<OwnedFd>,
-        folder: &Path,
+        volumes: &OpenVolumes,
     ) -> Result<Parts, RunError> {
         let oci = spec
             .process()
@@ -143,10 +147,13 @@ impl Runtime {
         let user = resolve_user(root, oci, &request.user, &request.additional_groups)?;
         let wanted = linux.namespaces().as_deref().unwrap_or_default();
         let mut namespaces = namespaces::plan(wanted).map_err(PartError::from)?;
+        if let Some(container) = &request.grants.pid_of {
+            namespaces.pid = Some(self.namespace(container, "pid")?);
+        }
         let seccomp = linux.seccomp().as_ref().map(seccomp::compile).transpose();
         let seccomp = seccomp.map_err(PartError::from)?;
-        let mut mounts =
-            mounts::plan(spec.mounts().as_deref().unwrap_or_default()).map_err(PartError::from)?;
+        let mut mounts = mounts::plan(spec.mounts().as_deref().unwrap_or_default(), volumes)
+            .map_err(PartError::from)?;
         let mut streams = streams(
             oci,
             mounts.devpts.as_ref().map(AsFd::as_fd),
@@ -157,7 +164,7 @@ impl Runtime {
                 null: self.machine.null.as_fd(),
             },
         )?;
-        let files = etc_files(request, spec, folder)?;
+        let files = etc_files(request, spec, &self.folder(&request.id))?;
         let steps = self.steps(
             spec,
             &mut namespaces,

@@ -19,7 +19,8 @@ use crate::rootfs::layers::Layers;
 /// Where the runtime finds and keeps things.
 #[derive(Clone, Debug)]
 pub struct Paths {
-    /// The data disk: `containers/<id>` holds what a container has written.
+    /// The data disk: `containers/<id>` holds what a container has written, `volumes/<name>` a
+    /// volume.
     pub data: PathBuf,
     /// A directory that lives as long as the machine: mount points.
     pub run: PathBuf,
@@ -126,7 +127,9 @@ impl Runtime {
         for folder in ["layers", "root"] {
             make_folders(&paths.run.join(folder))?;
         }
-        make_folders(&paths.data.join("containers"))?;
+        for folder in ["containers", "volumes"] {
+            make_folders(&paths.data.join(folder))?;
+        }
         forbid_tracing()?;
         let machine = Machine::inspect(paths.run.join("root"))?;
         let network = PathBuf::from("/proc/self/ns/net");

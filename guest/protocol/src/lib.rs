@@ -19,6 +19,7 @@
 pub mod facts;
 pub mod files;
 pub mod frame;
+pub mod grants;
 pub mod network;
 pub mod reply;
 pub mod request;
@@ -26,6 +27,7 @@ pub mod stream;
 
 pub use facts::{BlockUsage, CpuUsage, InterfaceUsage, MemoryUsage, ProcessFacts, Usage};
 pub use files::{ContainerFiles, Pack, PathStat, Unpack};
+pub use grants::{ApiToken, DeviceGrant, Grants, VolumeMount};
 pub use network::{Interface, NetworkSetup};
 pub use reply::{ExitStatus, Failure, FailureKind, Reply, Welcome};
 pub use request::{
@@ -34,7 +36,7 @@ pub use request::{
 };
 
 /// Raised with every change to a message or to the framing.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
 
 /// The vsock port on which the agent listens for the host's connections.
 pub const AGENT_PORT: u32 = 1024;

@@ -32,6 +32,11 @@ pub enum Reply {
     PathStat(PathStat),
     /// An archive follows, of what is at a path where one was asked for.
     Packed(Option<PathStat>),
+    /// How much of the data disk something takes.
+    VolumeUsage {
+        /// Bytes of its blocks.
+        bytes: u64,
+    },
     /// It did not work.
     Failed(Failure),
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::files::{ContainerFiles, Pack, Unpack};
+use crate::grants::Grants;
 use crate::network::{Interface, NetworkSetup};
 
 /// The first message on a connection.
@@ -88,6 +89,17 @@ pub enum Request {
         /// The container's id.
         container: String,
     },
+    /// Deletes a volume. Unknown names are fine. The host sees to it that no container has it.
+    RemoveVolume {
+        /// Its name.
+        volume: String,
+    },
+    /// Asks how much of the data disk a volume takes. Answered with
+    /// [`Reply::VolumeUsage`](crate::Reply::VolumeUsage).
+    VolumeUsage {
+        /// Its name.
+        volume: String,
+    },
     /// Ends every process (SIGTERM, the grace period, SIGKILL), syncs, and powers the machine off
     /// after the reply.
     Shutdown {
@@ -132,6 +144,8 @@ pub struct RunContainer {
     pub init: bool,
     /// The terminal's first size, where `process.terminal` is set.
     pub console_size: Option<ConsoleSize>,
+    /// What it is given beyond its own root.
+    pub grants: Grants,
 }
 
 /// A further process in a running container.

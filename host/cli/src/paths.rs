@@ -66,6 +66,11 @@ impl Paths {
         self.config.join(SETTINGS)
     }
 
+    /// The socket of the API behind the machine's port for containers.
+    pub(crate) fn container_socket(&self) -> PathBuf {
+        self.run.join("containers.sock")
+    }
+
     /// Held by whoever starts a daemon.
     pub(crate) fn start_lock(&self) -> PathBuf {
         self.run.join("start.lock")

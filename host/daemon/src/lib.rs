@@ -5,6 +5,7 @@
 //! - `decode`: from requests to the engine's terms, refusing by name what dhow does not have
 //! - `encode`: from the engine's terms to Docker's models
 //! - `hijack`: connections that become a container's streams
+//! - `guest_door`: which connections from the machine are answered
 //!
 //! Rule: no meaning here. What a verb does is the engine's; what it looks like is Docker's.
 
@@ -14,6 +15,7 @@ mod decode;
 mod detach;
 mod encode;
 mod failure;
+mod guest_door;
 mod hangup;
 mod hijack;
 mod parameters;
@@ -21,4 +23,4 @@ pub mod route;
 mod serve;
 mod version;
 
-pub use serve::{ServeError, ServeOptions, bind, serve};
+pub use serve::{Doors, ServeError, ServeOptions, bind, serve};

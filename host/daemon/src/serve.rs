@@ -17,7 +17,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -25,7 +27,7 @@ use tower::ServiceExt;
 use crate::activity::Activity;
 use crate::body::keeping;
 use crate::hangup::Hangup;
-use crate::{route, version};
+use crate::{guest_door, route, version};
 
 /// Longest wait for a request's headers; also how long an idle connection is kept. A client that
 /// sends a byte a minute costs a connection for so long and no more.
@@ -49,6 +51,18 @@ pub struct ServeOptions {
     /// Leave when this is cancelled.
     pub shutdown: CancellationToken,
 }
+
+/// Where clients come in.
+#[derive(Debug)]
+pub struct Doors {
+    /// The socket of the host's clients.
+    pub clients: UnixListener,
+    /// The socket behind the machine's port for containers that were given the API's.
+    pub containers: Option<UnixListener>,
+}
+
+/// Most connections from the machine that have not shown their token yet; more wait.
+const MAX_UNPROVEN: usize = 64;
 
 /// Why the API is not served.
 #[derive(Debug, thiserror::Error)]
@@ -96,20 +110,36 @@ pub fn bind(path: &Path) -> Result<UnixListener, ServeError> {
 ///
 /// # Errors
 /// [`ServeError::Machine`] where it did not stop in an orderly way; it has ended all the same.
-pub async fn serve(
-    listener: UnixListener,
-    engine: Engine,
-    options: ServeOptions,
-) -> Result<(), ServeError> {
+pub async fn serve(doors: Doors, engine: Engine, options: ServeOptions) -> Result<(), ServeError> {
     let activity = Activity::new();
     let router = route::router(engine.clone(), options.shutdown.clone());
     let connections = TaskTracker::new();
     let leaving = options.shutdown.child_token();
+    let unproven = Arc::new(Semaphore::new(MAX_UNPROVEN));
     let idle = idle(&engine, &activity, options.idle_timeout);
     tokio::pin!(idle);
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            (accepted, permit) = next_container(doors.containers.as_ref(), &unproven) => {
+                match accepted {
+                    Ok((stream, _address)) => {
+                        let (router, activity) = (router.clone(), activity.clone());
+                        let (engine, leaving) = (engine.clone(), leaving.clone());
+                        connections.spawn(async move {
+                            let admitted = guest_door::admit(stream, engine.api_token()).await;
+                            drop(permit);
+                            if let Some(stream) = admitted {
+                                connection(stream, router, activity, leaving).await;
+                            }
+                        });
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "failed to accept a container");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+            accepted = doors.clients.accept() => match accepted {
                 Ok((stream, _address)) => {
                     let (router, activity) = (router.clone(), activity.clone());
                     connections.spawn(connection(stream, router, activity, leaving.clone()));
@@ -129,13 +159,27 @@ pub async fn serve(
             }
         }
     }
-    drop(listener);
+    drop(doors);
     let stopped = engine.machine_down().await.map_err(ServeError::Machine);
     leaving.cancel();
     connections.close();
     // The answer to the request that told us to leave is among those.
     let _cut_off = tokio::time::timeout(LAST_ANSWERS_TIMEOUT, connections.wait()).await;
     stopped
+}
+
+/// The next connection from the machine, with the place it takes until it has shown its token.
+async fn next_container(
+    listener: Option<&UnixListener>,
+    unproven: &Arc<Semaphore>,
+) -> (io::Result<(UnixStream, SocketAddr)>, OwnedSemaphorePermit) {
+    let Some(listener) = listener else {
+        return std::future::pending().await;
+    };
+    match Arc::clone(unproven).acquire_owned().await {
+        Ok(permit) => (listener.accept().await, permit),
+        Err(_closed) => std::future::pending().await,
+    }
 }
 
 /// Resolves once nothing has run and nobody has asked for the whole period.

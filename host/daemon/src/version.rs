@@ -9,6 +9,9 @@ pub(crate) const NEWEST: Version = Version(1, 51);
 /// The oldest version spoken.
 pub(crate) const OLDEST: Version = Version(1, 24);
 
+/// The first version in which pruning volumes spares those that were named.
+pub(crate) const ONLY_ANONYMOUS_PRUNED_SINCE: Version = Version(1, 42);
+
 /// An API version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(u32, u32);
@@ -19,7 +22,8 @@ impl std::fmt::Display for Version {
     }
 }
 
-/// Takes the version off the path; a path without one means the newest.
+/// Takes the version off the path and leaves it with the request; a path without one means the
+/// newest.
 pub(crate) fn strip<B>(request: &mut Request<B>) -> Result<(), Failure> {
     let Some((version, rest)) = split(request.uri()) else {
         return Ok(());
@@ -40,6 +44,7 @@ pub(crate) fn strip<B>(request: &mut Request<B>) -> Result<(), Failure> {
     if let Ok(uri) = rest.parse::<Uri>() {
         *request.uri_mut() = uri;
     }
+    request.extensions_mut().insert(version);
     Ok(())
 }
 

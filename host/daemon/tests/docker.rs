@@ -383,7 +383,9 @@ async fn what_is_not_there_yet_is_refused_by_name() {
         .await;
 
     assert!(
-        volume.stderr.contains("--volume is not supported"),
+        volume
+            .stderr
+            .contains("bind mounts of the host's files are not supported"),
         "{}",
         volume.stderr
     );

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dhow_protocol::ApiToken;
 use tokio::sync::watch;
 
 use crate::container::{Container, LookupError, Registry};
@@ -16,14 +17,17 @@ use crate::exec::ExecTable;
 use crate::guest::Boot;
 use crate::id::{Id, random_bytes};
 use crate::image::ImageLibrary;
-use crate::machine::Supervisor;
+use crate::machine::{Leftovers, Supervisor};
 use crate::network::{Endpoint, Networks};
 use crate::notice::Notices;
 use crate::port::PortTable;
 use crate::time::Timestamp;
+use crate::volume::VolumeStore;
 
 /// Folder of the containers in a home.
 const CONTAINERS: &str = "containers";
+/// Folder of the volumes in a home.
+const VOLUMES: &str = "volumes";
 /// Folder of the machine in a home.
 const MACHINE: &str = "machine";
 /// Folder of the networks in a home.
@@ -42,11 +46,16 @@ pub struct EngineOptions {
     pub registry_settings: PathBuf,
     /// How long the machine stays up with nothing to do.
     pub machine_idle: Duration,
+    /// The socket on which the daemon serves its API.
+    pub api_socket: PathBuf,
 }
+
+/// Where Docker's own daemon has its socket, which is what tools mount to reach the API.
+const DOCKER_SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/docker.sock"];
 
 /// Why an engine could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to read {path}")]
+#[error("failed to read what is in {path}")]
 pub struct OpenError {
     path: String,
     #[source]
@@ -72,6 +81,11 @@ struct Inner {
     activity: watch::Sender<u64>,
     notices: Notices,
     instance: String,
+    volumes: VolumeStore,
+    /// Keeps the making of a named volume and the end of one of that name apart.
+    volume_gate: tokio::sync::Mutex<()>,
+    api_sockets: Vec<PathBuf>,
+    api_token: ApiToken,
 }
 
 impl Engine {
@@ -91,7 +105,13 @@ impl Engine {
             path: networks.display().to_string(),
             source,
         })?;
-        let leftovers = options.home.join(MACHINE).join("removed");
+        let leftovers = Leftovers::new(&options.home.join(MACHINE));
+        let volumes = VolumeStore::load(&options.home.join(VOLUMES)).map_err(failed)?;
+        leftovers.forget_living(&volumes);
+        let mut api_sockets: Vec<PathBuf> = DOCKER_SOCKETS.map(PathBuf::from).to_vec();
+        // A deep home is reached by a link; either path is typed.
+        api_sockets.extend(options.api_socket.canonicalize());
+        api_sockets.push(options.api_socket);
         let notices = Notices::default();
         tell_lost(&lost, &notices);
         let instance: [u8; 8] = random_bytes().map_err(failed)?;
@@ -113,6 +133,10 @@ impl Engine {
             activity: watch::channel(0).0,
             notices,
             instance: instance.iter().map(|byte| format!("{byte:02x}")).collect(),
+            volumes,
+            volume_gate: tokio::sync::Mutex::default(),
+            api_sockets,
+            api_token: ApiToken(random_bytes().map_err(failed)?),
         })))
     }
 
@@ -181,6 +205,27 @@ impl Engine {
 
     pub(crate) fn machine(&self) -> &Supervisor {
         &self.0.machine
+    }
+
+    /// What proves that a connection from the machine comes from its agent.
+    #[must_use]
+    pub fn api_token(&self) -> &ApiToken {
+        &self.0.api_token
+    }
+
+    /// Paths of the host that stand for the API's socket.
+    pub(crate) fn api_sockets(&self) -> &[PathBuf] {
+        &self.0.api_sockets
+    }
+
+    /// All volumes.
+    #[must_use]
+    pub fn volumes(&self) -> &VolumeStore {
+        &self.0.volumes
+    }
+
+    pub(crate) fn volume_gate(&self) -> &tokio::sync::Mutex<()> {
+        &self.0.volume_gate
     }
 
     pub(crate) fn events(&self) -> &EventBus {

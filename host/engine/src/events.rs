@@ -21,6 +21,8 @@ pub enum EventKind {
     Container,
     /// An image.
     Image,
+    /// A volume.
+    Volume,
     /// The daemon or its machine.
     Daemon,
     /// A network.
@@ -66,6 +68,7 @@ impl EventKind {
         match self {
             Self::Container => "container",
             Self::Image => "image",
+            Self::Volume => "volume",
             Self::Daemon => "daemon",
             Self::Network => "network",
         }
@@ -177,6 +180,7 @@ fn matches(event: &Event, filters: &Filters) -> bool {
             is_about(EventKind::Image, value)
                 || event.kind == EventKind::Container && attribute("image") == value
         }
+        "volume" => is_about(EventKind::Volume, value),
         "label" => Filters::label_matches(&event.attributes, value),
         "scope" => value == "local",
         _ => false,

@@ -10,6 +10,7 @@
 //! - [`network`] – networks, addresses and names
 //! - [`guest`], [`machine`] – the machine, and who starts and stops it
 //! - [`image`] – images as the verbs need them
+//! - [`volume`] – data that outlives containers
 //!
 //! Rule: nothing here knows HTTP. Errors carry an [`ErrorClass`]; the daemon turns it into a status.
 
@@ -33,6 +34,9 @@ pub mod signal;
 pub mod stream;
 pub mod time;
 pub mod verb;
+pub mod volume;
+
+pub use dhow_protocol::grants::{API_TOKEN_BYTES, ApiToken};
 
 pub use class::{Classified, ErrorClass};
 pub use engine::{Engine, EngineOptions, OpenError};

@@ -24,4 +24,4 @@ pub use machine::{
     default_memory_bytes,
 };
 pub use owner::OwnerError;
-pub use spec::{MachineSpec, NetworkCommand, Subnet};
+pub use spec::{HostPort, MachineSpec, NetworkCommand, Subnet};

@@ -50,6 +50,8 @@ pub struct MachineConfig {
     pub memory_bytes: Option<u64>,
     /// Virtual CPUs.
     pub vcpus: u8,
+    /// Further ports of the host that the guest may connect to.
+    pub host_ports: Vec<HostPort>,
 }
 
 /// Memory of a UML machine unless asked otherwise. Its kernel touches a page structure for every
@@ -391,6 +393,11 @@ async fn prepare(
     let memory_bytes = config
         .memory_bytes
         .unwrap_or_else(|| default_memory_bytes(engine));
+    let mut host_ports = vec![HostPort {
+        port: READY_PORT,
+        socket: ready_socket,
+    }];
+    host_ports.extend(config.host_ports.iter().cloned());
     let spec = MachineSpec {
         kernel: config.library.join(kernel),
         initramfs: config.library.join("initramfs.cpio"),
@@ -400,10 +407,7 @@ async fn prepare(
         layer_disk_bytes: LAYER_DISK_BYTES,
         run_dir: run_dir.clone(),
         dial_socket: run_dir.join("dial.sock"),
-        host_ports: vec![HostPort {
-            port: READY_PORT,
-            socket: ready_socket,
-        }],
+        host_ports,
         console: run_dir.join("console.log"),
     };
     Ok((ready, spec, engine))

@@ -253,10 +253,13 @@ fn what_is_not_there_is_refused_by_name() {
         .succeed();
 
     for (line, name) in [
-        (&["volume", "create", "other"][..], "volume"),
+        (
+            &["volume", "create", "-o", "type=nfs", "other"][..],
+            "volume",
+        ),
         (
             &["run", "--rm", "-v", "/tmp:/x", BUSYBOX, "true"],
-            "--volume",
+            "bind mounts",
         ),
     ] {
         let refused = home.docker(line);

@@ -91,6 +91,9 @@ impl Agent {
                 let warnings = Vec::new();
                 answer(&mut connection, &Reply::Updated { warnings }).await
             }
+            Request::VolumeUsage { .. } => {
+                answer(&mut connection, &Reply::VolumeUsage { bytes: 4096 }).await
+            }
             Request::Processes { .. }
             | Request::Usage { .. }
             | Request::StatPath { .. }
@@ -104,6 +107,7 @@ impl Agent {
             | Request::Attach { .. }
             | Request::Detach { .. }
             | Request::Remove { .. }
+            | Request::RemoveVolume { .. }
             | Request::Shutdown { .. } => answer(&mut connection, &Reply::Done).await,
         }
     }

@@ -102,6 +102,7 @@ impl Machine {
             open_stdin: false,
             init: false,
             console_size: None,
+            grants: dhow_protocol::Grants::default(),
         }
     }
 

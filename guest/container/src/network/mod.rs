@@ -56,7 +56,7 @@ pub enum NetworkError {
     #[error(transparent)]
     Lookup(#[from] LookupError),
     /// Its namespace cannot be opened.
-    #[error("failed to open the container's network namespace")]
+    #[error("failed to open a namespace of the container")]
     Open(#[source] Errno),
     /// A namespace cannot be made or entered.
     #[error("failed to enter a network namespace")]

@@ -60,9 +60,14 @@ impl Runtime {
     /// # Errors
     /// [`NetworkError`]; a container whose first process has ended is not running.
     pub fn network_namespace(&self, container: &str) -> Result<OwnedFd, NetworkError> {
+        self.namespace(container, "net")
+    }
+
+    /// A descriptor of one of a running container's namespaces, by the name it has in `/proc`.
+    pub(crate) fn namespace(&self, container: &str, kind: &str) -> Result<OwnedFd, NetworkError> {
         let found = self.register.get(container)?;
         let gone = || LookupError::NotRunning(container.to_owned()).into();
-        let namespace = match open(&format!("/proc/{}/ns/net", found.pid)) {
+        let namespace = match open(&format!("/proc/{}/ns/{kind}", found.pid)) {
             Ok(namespace) => namespace,
             Err(Errno::NOENT | Errno::SRCH) => return Err(gone()),
             Err(errno) => return Err(NetworkError::Open(errno)),

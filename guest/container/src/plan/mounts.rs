@@ -10,12 +10,14 @@ use std::sync::Arc;
 
 use nix::libc;
 use oci_spec::runtime::Mount;
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
 use super::{ZeroByte, c_string};
 use crate::rootfs::detached::{self, Attributes};
 use crate::spawn::Step;
+use crate::volume::OpenVolumes;
 
 /// The most mounts of one container; the kernel's own bound is a hundred thousand per namespace.
 const MAX_MOUNTS: usize = 4096;
@@ -64,7 +66,9 @@ pub(crate) struct MountPlan {
 }
 
 /// Plans mounts.
-pub(crate) fn plan(mounts: &[Mount]) -> Result<MountPlan, MountError> {
+///
+/// A bind mount whose destination is among `opened` has that for its source.
+pub(crate) fn plan(mounts: &[Mount], opened: &OpenVolumes) -> Result<MountPlan, MountError> {
     if mounts.len() > MAX_MOUNTS {
         return Err(MountError::TooMany(mounts.len()));
     }
@@ -81,7 +85,7 @@ pub(crate) fn plan(mounts: &[Mount]) -> Result<MountPlan, MountError> {
         let kind = mount.typ().as_deref().unwrap_or_default();
         if kind == "bind" || options.bind {
             plan.own_dev &= destination.trim_end_matches('/') != "/dev";
-            plan.steps.push(bind(mount, destination, &options)?);
+            plan.steps.push(bind(mount, destination, &options, opened)?);
         } else if kind == "devpts" {
             let tree = Arc::new(devpts(destination, &options)?);
             plan.devpts = Some(Arc::clone(&tree));
@@ -103,7 +107,12 @@ fn utf8(path: &Path) -> Result<&str, MountError> {
         .ok_or_else(|| MountError::NotUtf8(path.to_owned()))
 }
 
-fn bind(mount: &Mount, destination: &str, options: &Options) -> Result<Step, MountError> {
+fn bind(
+    mount: &Mount,
+    destination: &str,
+    options: &Options,
+    opened: &OpenVolumes,
+) -> Result<Step, MountError> {
     let source = mount
         .source()
         .as_deref()
@@ -115,8 +124,18 @@ fn bind(mount: &Mount, destination: &str, options: &Options) -> Result<Step, Mou
             errno,
         },
     };
-    let directory = source.is_dir();
-    let tree = detached::copy(source, options.recursive).map_err(error)?;
+    let (tree, directory) = match opened.get(destination) {
+        Some(volume) => {
+            let status = rustix::fs::fstat(volume).map_err(error)?;
+            let kind = FileType::from_raw_mode(status.st_mode);
+            let tree = detached::copy_of(volume.as_fd()).map_err(error)?;
+            (tree, kind == FileType::Directory)
+        }
+        None => {
+            let tree = detached::copy(source, options.recursive).map_err(error)?;
+            (tree, source.is_dir())
+        }
+    };
     let attributes = options.attributes();
     if attributes != Attributes::default() {
         detached::set_attributes(tree.as_fd(), attributes).map_err(error)?;
@@ -301,14 +320,18 @@ mod tests {
                  "options":["ro","nosuid"]}]"#,
         );
 
-        let plan = plan(&mounts).unwrap();
+        let plan = plan(&mounts, &OpenVolumes::new()).unwrap();
 
         assert!(matches!(&plan.steps[0], Step::Mount { kind, .. } if kind == c"cgroup2"));
     }
 
     #[test]
     fn refuses_a_relative_destination() {
-        let error = plan(&parse(r#"[{"destination":"proc","type":"proc"}]"#)).unwrap_err();
+        let error = plan(
+            &parse(r#"[{"destination":"proc","type":"proc"}]"#),
+            &OpenVolumes::new(),
+        )
+        .unwrap_err();
 
         assert!(matches!(error, MountError::Relative(_)));
     }
@@ -319,7 +342,7 @@ mod tests {
             r#"[{"destination":"/x","type":"bind","source":"/nonexistent/y","options":["rbind"]}]"#,
         );
 
-        let error = plan(&mounts).unwrap_err();
+        let error = plan(&mounts, &OpenVolumes::new()).unwrap_err();
 
         assert_eq!(
             error.to_string(),
@@ -333,7 +356,7 @@ mod tests {
             r#"[{"destination":"/dev/mqueue","type":"mqueue"},{"destination":"/x","type":"tmpfs"}]"#,
         );
 
-        let plan = plan(&mounts).unwrap();
+        let plan = plan(&mounts, &OpenVolumes::new()).unwrap();
 
         assert!(matches!(plan.steps[0], Step::Mount { optional: true, .. }));
         assert!(matches!(

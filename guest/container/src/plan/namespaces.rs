@@ -51,6 +51,12 @@ pub(crate) struct Namespaces {
 
 /// The flag of `clone3` for a new network namespace.
 pub(crate) const NEW_NETWORK: u64 = libc::CLONE_NEWNET.cast_unsigned() as u64;
+impl Namespaces {
+    /// Whether its processes are out of every other container's sight.
+    pub(crate) fn own_pids(&self) -> bool {
+        self.clone_flags & flag(libc::CLONE_NEWPID) != 0
+    }
+}
 
 /// Plans namespaces.
 pub(crate) fn plan(wanted: &[LinuxNamespace]) -> Result<Namespaces, NamespaceError> {

@@ -30,6 +30,14 @@ pub(crate) fn copy(path: &Path, recursive: bool) -> Result<OwnedFd, Errno> {
     rustix::mount::open_tree(CWD, path, flags)
 }
 
+/// A detached copy of what was opened, for a bind mount.
+pub(crate) fn copy_of(opened: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    rustix::mount::open_tree(opened, c"", flags)
+}
+
 /// Changes to the attributes of a detached mount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Attributes {

@@ -18,6 +18,9 @@ use crate::rootfs::{LayerError, RootError};
 use crate::seccomp::SeccompError;
 use crate::spawn::SpawnError;
 use crate::user::UserError;
+use crate::volume::VolumeError;
+
+use super::grants::GrantError;
 
 /// Why a container did not start.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,12 @@ pub enum RunError {
     /// A layer cannot be used.
     #[error("failed to prepare the image's layers")]
     Layer(#[from] LayerError),
+    /// A volume cannot be used.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    /// A device of the machine cannot be granted.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
     /// The root cannot be mounted.
     #[error("failed to prepare the root file system")]
     Root(#[from] RootError),
@@ -52,7 +61,7 @@ pub enum RunError {
         #[source]
         errno: Errno,
     },
-    /// It has no network.
+    /// It has no network, or another container's namespace cannot be joined.
     #[error(transparent)]
     Network(#[from] NetworkError),
     /// Its cgroup cannot be made.
@@ -176,6 +185,8 @@ impl RunError {
             Self::Part(error) => error.kind(),
             Self::Command(error) => error.kind(),
             Self::Network(error) => error.kind(),
+            Self::Volume(error) => error.kind(),
+            Self::Grant(_) => FailureKind::Invalid,
             Self::Io(IoError::NoTerminals) => FailureKind::Invalid,
             Self::Layer(_)
             | Self::Root(_)

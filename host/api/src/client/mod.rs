@@ -1,7 +1,7 @@
 //! A client of Docker's Engine API on a unix socket.
 //!
 //! [`Client`] keeps connections that may be used again; [`Target`] says which resource is meant;
-//! a file per noun (`containers`, `exec`, `images`, `networks`, `system`) adds the verbs. Attach and exec turn
+//! a file per noun (`containers`, `exec`, `images`, `networks`, `volumes`, `system`) adds the verbs. Attach and exec turn
 //! their connection into a [`Hijacked`] byte stream; everything else that does not end by itself
 //! (logs, events, load) is a [`StreamedBody`].
 //!
@@ -25,6 +25,7 @@ mod streamed;
 mod system;
 mod target;
 mod upload;
+mod volumes;
 
 pub use connection::Client;
 pub use containers::{AttachOptions, ListOptions, LogOptions, PendingExit, WaitCondition};
@@ -37,8 +38,9 @@ pub use images::ImportOptions;
 pub use models::{
     ContainerConfigFacts, ContainerExit, ContainerFacts, ContainerHostFacts, ContainerStateFacts,
     ContainerSummary, CreatedContainer, Event, EventActor, ExecState, ExitError, FoundImage,
-    HistoryStep, HostAddress, ImageSummary, LoginReply, NetworkFacts, NetworkSummary, PortBinding,
-    Progress, ProgressDetail, ProgressError, PrunedImages, RemovedImage, SummaryNetworks, TopReply,
+    HistoryStep, HostAddress, ImageSummary, LoginReply, MountSummary, NetworkFacts, NetworkSummary,
+    PortBinding, Progress, ProgressDetail, ProgressError, PrunedImages, PrunedVolumes,
+    RemovedImage, SummaryNetworks, TopReply, VolumeFacts,
 };
 pub use registry::RegistryAuth;
 pub use stats::ContainerStats;
@@ -50,10 +52,11 @@ pub use upload::Upload;
 pub mod request {
     pub use super::containers::ContainerUpdateBody;
     pub use bollard_stubs::models::{
-        ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig, Ipam,
-        IpamConfig, Mount, MountTmpfsOptions, MountType, NetworkConnectRequest,
+        ContainerCreateBody, DeviceMapping, EndpointIpamConfig, EndpointSettings, HealthConfig,
+        HostConfig, HostConfigCgroupnsModeEnum, Ipam, IpamConfig, Mount, MountTmpfsOptions,
+        MountType, MountVolumeOptions, MountVolumeOptionsDriverConfig, NetworkConnectRequest,
         NetworkCreateRequest, NetworkDisconnectRequest, NetworkingConfig, PortBinding,
-        ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+        ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum, VolumeCreateRequest,
     };
 }
 

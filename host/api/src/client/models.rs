@@ -94,10 +94,23 @@ pub struct ContainerSummary {
     /// The networks it is on.
     #[serde(deserialize_with = "or_default")]
     pub network_settings: SummaryNetworks,
+    /// What is mounted in it.
+    #[serde(deserialize_with = "or_default")]
+    pub mounts: Vec<MountSummary>,
     /// Bytes written in the container's own layer; only when asked for.
     pub size_rw: Option<i64>,
     /// Bytes of everything the container sees; only when asked for.
     pub size_root_fs: Option<i64>,
+}
+
+/// What is mounted in a container.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct MountSummary {
+    /// The volume's name, where it is one.
+    pub name: String,
+    /// Where it comes from.
+    pub source: String,
 }
 
 /// What verbs need of `containers/{id}/json`.
@@ -256,6 +269,42 @@ pub struct RemovedImage {
     pub untagged: Option<String>,
     /// An image or layer that is gone.
     pub deleted: Option<String>,
+}
+
+/// Answer of `volumes`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct VolumeList {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) volumes: Vec<VolumeFacts>,
+}
+
+/// A volume.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct VolumeFacts {
+    /// Its name.
+    pub name: String,
+    /// Who made it.
+    pub driver: String,
+    /// Where its content is in the machine.
+    pub mountpoint: String,
+    /// `local`.
+    pub scope: String,
+    /// Labels.
+    #[serde(deserialize_with = "or_default")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Answer of `volumes/prune`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct PrunedVolumes {
+    /// Names.
+    #[serde(deserialize_with = "or_default")]
+    pub volumes_deleted: Vec<String>,
+    /// Bytes they took.
+    pub space_reclaimed: i64,
 }
 
 /// One step of something long, such as a load.

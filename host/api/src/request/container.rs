@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::mount::{DeviceMappingRequest, MountRequest};
 use super::network::NetworkingConfigRequest;
 use super::words;
 
@@ -145,6 +146,35 @@ pub struct HostConfigRequest {
     pub restart_policy: Option<RestartPolicyRequest>,
     /// Where its output goes.
     pub log_config: Option<LogConfigRequest>,
+    /// `source:destination[:mode]`.
+    pub binds: Option<Vec<String>>,
+    /// Further mounts.
+    pub mounts: Option<Vec<MountRequest>>,
+    /// Containers whose mounts it shares.
+    pub volumes_from: Option<Vec<String>>,
+    /// Who makes its volumes.
+    pub volume_driver: Option<String>,
+    /// Devices of the machine.
+    pub devices: Option<Vec<DeviceMappingRequest>>,
+    /// Rules for devices.
+    pub device_cgroup_rules: Option<Vec<String>>,
+    /// `host` or `container:…`.
+    pub pid_mode: Option<String>,
+    /// `none`, `private`, `host`…
+    pub ipc_mode: Option<String>,
+    /// `host`.
+    #[serde(rename = "UTSMode")]
+    pub uts_mode: Option<String>,
+    /// `private` or `host`.
+    pub cgroupns_mode: Option<String>,
+    /// `host`.
+    pub userns_mode: Option<String>,
+    /// What tools note about it.
+    pub annotations: Option<BTreeMap<String, String>>,
+    /// Whether it hangs when out of memory.
+    pub oom_kill_disable: Option<bool>,
+    /// 10 to 1000.
+    pub blkio_weight: Option<u16>,
     /// Everything else, to be refused by name where it asks for something.
     #[serde(flatten)]
     pub rest: BTreeMap<String, Value>,
@@ -240,6 +270,6 @@ mod tests {
         assert_eq!(request.cmd, Some(vec!["sh".to_owned()]));
         let host = request.host_config.unwrap();
         assert_eq!(host.port_bindings.unwrap().len(), 2);
-        assert!(host.rest.contains_key("Binds"));
+        assert!(host.binds.is_none() && host.rest.is_empty());
     }
 }

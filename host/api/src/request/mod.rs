@@ -6,6 +6,7 @@
 
 mod container;
 mod exec;
+mod mount;
 mod network;
 
 use serde::{Deserialize, Deserializer};
@@ -15,6 +16,10 @@ pub use container::{
     PortBindingRequest, RestartPolicyRequest, UlimitRequest,
 };
 pub use exec::{ExecCreateRequest, ExecStartRequest};
+pub use mount::{
+    DeviceMappingRequest, DriverRequest, MountRequest, TmpfsOptionsRequest, VolumeCreateRequest,
+    VolumeOptionsRequest,
+};
 pub use network::{
     EndpointAddressesRequest, EndpointRequest, IpamConfigRequest, IpamRequest,
     NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest, NetworkingConfigRequest,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::sharing::SharingArgs;
+
 /// Everything a container's configuration can say.
 #[derive(Debug, Args)]
 #[expect(
@@ -114,10 +116,15 @@ pub(crate) struct ContainerArgs {
     #[arg(long, value_name = "POLICY", help_heading = "Process")]
     pub(crate) restart: Option<String>,
 
-    /// Refused in this version: there are no volumes yet
-    #[arg(short, long, value_name = "SPEC", help_heading = "Files")]
+    /// Mount a volume, made where there is none; without a name one of its own
+    #[arg(
+        short,
+        long,
+        value_name = "[NAME:]/PATH[:OPTIONS]",
+        help_heading = "Files"
+    )]
     pub(crate) volume: Vec<String>,
-    /// Mount something, such as type=tmpfs,target=/run
+    /// Mount something, such as type=volume,source=db,target=/data or type=tmpfs,target=/run
     #[arg(long, value_name = "SPEC", help_heading = "Files")]
     pub(crate) mount: Vec<String>,
     /// Mount a file system in memory
@@ -153,6 +160,10 @@ pub(crate) struct ContainerArgs {
     /// Set a kernel parameter of its namespaces
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Privileges")]
     pub(crate) sysctl: Vec<String>,
+
+    /// What it shares.
+    #[command(flatten)]
+    pub(crate) sharing: SharingArgs,
 
     /// When to fetch the image: `missing`, `never` or `always`
     #[arg(
@@ -247,6 +258,12 @@ pub(crate) struct LimitArgs {
     /// How soon it is killed when memory runs out, from -1000 to 1000
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub(crate) oom_score_adj: Option<i64>,
+    /// Taken and discarded with a warning: cgroup v2 has nothing like it
+    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
+    pub(crate) memory_swappiness: Option<i64>,
+    /// Taken and discarded with a warning: cgroup v2 has nothing like it
+    #[arg(long)]
+    pub(crate) oom_kill_disable: bool,
 }
 
 /// Limits that a running container can be given.
@@ -277,6 +294,12 @@ pub(crate) struct ChangeableLimitArgs {
     /// Processors it may run on, such as 0-3 or 0,1
     #[arg(long, value_name = "CPUS")]
     pub(crate) cpuset_cpus: Option<String>,
+    /// Memory nodes it may use, such as 0-3 or 0,1
+    #[arg(long, value_name = "NODES")]
+    pub(crate) cpuset_mems: Option<String>,
+    /// Taken and discarded with a warning: the machine does not weigh disk I/O
+    #[arg(long, value_name = "WEIGHT")]
+    pub(crate) blkio_weight: Option<u16>,
     /// Processes; -1 for no limit
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub(crate) pids_limit: Option<i64>,

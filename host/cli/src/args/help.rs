@@ -5,7 +5,7 @@ use clap::{ArgAction, Command, CommandFactory};
 use super::Cli;
 
 /// Groups of the first page, by the verbs' names.
-const GROUPS: [(&str, &[&str]); 6] = [
+const GROUPS: [(&str, &[&str]); 7] = [
     (
         "Run containers",
         &["run", "exec", "create", "start", "attach"],
@@ -30,6 +30,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "image", "login", "logout",
         ],
     ),
+    ("Networks and data", &["network", "volume"]),
     (
         "dhow itself",
         &["machine", "info", "version", "doctor", "env", "completion"],

@@ -78,7 +78,7 @@ pub(crate) struct InspectArgs {
     /// Also sizes
     #[arg(short, long)]
     pub(crate) size: bool,
-    /// Only containers, images or networks
+    /// Only containers, images, networks or volumes
     #[arg(long, value_name = "KIND")]
     pub(crate) r#type: Option<InspectKind>,
     /// Names or ids
@@ -95,6 +95,8 @@ pub(crate) enum InspectKind {
     Image,
     /// A network.
     Network,
+    /// A volume.
+    Volume,
 }
 
 /// `dhow top`.

@@ -11,7 +11,9 @@ pub(crate) mod lifecycle;
 pub(crate) mod look;
 pub(crate) mod network;
 pub(crate) mod run;
+pub(crate) mod sharing;
 pub(crate) mod system;
+pub(crate) mod volume;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -131,6 +133,10 @@ pub(crate) enum Verb {
     /// Look after networks
     #[command(subcommand)]
     Network(network::NetworkVerb),
+    /// Look after volumes, which keep data when containers go
+    #[command(subcommand)]
+    Volume(volume::VolumeVerb),
+
     /// Look after the virtual machine that containers run in
     #[command(subcommand)]
     Machine(system::MachineVerb),

@@ -27,7 +27,7 @@ pub(crate) enum MachineVerb {
         #[arg(short, long)]
         format: Option<String>,
     },
-    /// Remove its data disk, and with it the files of all containers
+    /// Remove its data disk, and with it the files of all containers and volumes
     Rm {
         /// Also when it runs
         #[arg(short, long)]

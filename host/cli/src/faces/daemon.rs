@@ -13,11 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use dhow_daemon::ServeOptions;
+use dhow_daemon::{Doors, ServeOptions};
 use dhow_engine::machine::MachineBoot;
 use dhow_engine::{Engine, EngineOptions};
 use dhow_image::ImageStore;
-use dhow_machine::{EngineChoice, MachineConfig};
+use dhow_machine::{EngineChoice, HostPort, MachineConfig};
+use dhow_protocol::grants::API_PORT;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{SignalKind, signal};
@@ -61,7 +62,10 @@ fn attempt(args: &DaemonArgs) -> Outcome {
         FlockArg::LockExclusiveNonblock
     };
     let _lock = lock(&paths.daemon_lock(), wait)?;
-    let listener = listen(&paths.socket())?;
+    let listeners = Listeners {
+        clients: listen(&paths.socket())?,
+        containers: listen(&paths.container_socket())?,
+    };
     let ready = || {
         if args.detached {
             report_ready()
@@ -69,7 +73,14 @@ fn attempt(args: &DaemonArgs) -> Outcome {
             Ok(())
         }
     };
-    serve(&paths, listener, idle, ready)
+    serve(&paths, listeners, idle, ready)
+}
+
+/// The sockets, made before anybody is told that we are ready.
+#[derive(Debug)]
+struct Listeners {
+    clients: UnixListener,
+    containers: UnixListener,
 }
 
 /// Ends our part in the session of whoever started us: its Ctrl-C is not for us.
@@ -160,7 +171,7 @@ fn idle_time(text: Option<&str>) -> Result<Duration, Failure> {
 /// nobody listens.
 fn serve(
     paths: &Paths,
-    listener: UnixListener,
+    listeners: Listeners,
     idle: Duration,
     ready: impl FnOnce() -> io::Result<()>,
 ) -> Outcome {
@@ -168,8 +179,10 @@ fn serve(
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    let served = runtime.block_on(serve_api(paths, listener, idle, ready));
-    let _gone = fs::remove_file(paths.socket());
+    let served = runtime.block_on(serve_api(paths, listeners, idle, ready));
+    for socket in [paths.socket(), paths.container_socket()] {
+        let _gone = fs::remove_file(socket);
+    }
     // A blocking read of a client's upload must not keep us.
     runtime.shutdown_background();
     served.map(|()| 0).map_err(Into::into)
@@ -177,7 +190,7 @@ fn serve(
 
 async fn serve_api(
     paths: &Paths,
-    listener: UnixListener,
+    listeners: Listeners,
     idle: Duration,
     ready: impl FnOnce() -> io::Result<()>,
 ) -> anyhow::Result<()> {
@@ -189,22 +202,29 @@ async fn serve_api(
         images: Arc::new(images),
         registry_settings: paths.settings(),
         machine_idle: idle,
+        api_socket: paths.socket(),
     })?;
     let shutdown = CancellationToken::new();
     stop_on_signals(&shutdown)?;
-    listener
-        .set_nonblocking(true)
-        .context("failed to prepare the socket")?;
-    let listener =
-        tokio::net::UnixListener::from_std(listener).context("failed to watch the socket")?;
+    let doors = Doors {
+        clients: watched(listeners.clients)?,
+        containers: Some(watched(listeners.containers)?),
+    };
     engine.start_by_policy();
     ready().context("failed to report readiness")?;
     let options = ServeOptions {
         idle_timeout: Some(idle),
         shutdown,
     };
-    dhow_daemon::serve(listener, engine, options).await?;
+    dhow_daemon::serve(doors, engine, options).await?;
     Ok(())
+}
+
+fn watched(listener: UnixListener) -> anyhow::Result<tokio::net::UnixListener> {
+    listener
+        .set_nonblocking(true)
+        .context("failed to prepare a socket")?;
+    tokio::net::UnixListener::from_std(listener).context("failed to watch a socket")
 }
 
 /// The machine that containers share.
@@ -222,6 +242,10 @@ fn machine_config(paths: &Paths) -> anyhow::Result<MachineConfig> {
         data_disk: paths.home.join("machine").join("data.img"),
         memory_bytes: machine_memory(std::env::var("DHOW_MEMORY").ok().as_deref())?,
         vcpus: u8::try_from(cpus).unwrap_or(MAX_VCPUS).min(MAX_VCPUS),
+        host_ports: vec![HostPort {
+            port: API_PORT,
+            socket: paths.container_socket(),
+        }],
     })
 }
 

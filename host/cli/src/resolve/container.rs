@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::env;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use dhow_api::client::request::{
@@ -9,7 +10,7 @@ use dhow_api::client::request::{
 };
 
 use super::network::{self, Networks};
-use super::{environment, health, labels, mounts, ports, size, ulimits};
+use super::{environment, health, labels, mounts, ports, sharing, size, ulimits};
 use crate::args::container::{ChangeableLimitArgs, ContainerArgs};
 
 /// Billionths of a processor, the API's unit for `--cpus`.
@@ -99,6 +100,7 @@ pub(crate) fn resolve(args: &ContainerArgs, streams: Streams) -> Result<Containe
         attach_stdout: Some(streams.stdout),
         attach_stderr: Some(streams.stderr),
         exposed_ports: Some(exposed),
+        volumes: Some(anonymous_volumes(args)?),
         stop_signal: args.stop_signal.clone(),
         stop_timeout: args.stop_timeout,
         healthcheck: health::resolve(&args.health)?,
@@ -113,9 +115,10 @@ fn host_config(
     published: Vec<ports::Published>,
     networks: &Networks,
 ) -> Result<HostConfig> {
-    if !args.volume.is_empty() {
-        bail!(mounts::NO_VOLUMES);
-    }
+    let here = env::current_dir().context("failed to find our own folder")?;
+    let volumes = mounts::parse_volumes(&args.volume, &here)?;
+    let security = sharing::security(&args.security_opt)?;
+    let open_paths = security.open_system_paths.then(Vec::new);
     let mounts = args.mount.iter().map(|text| mounts::parse_mount(text));
     let config = HostConfig {
         auto_remove: Some(args.rm),
@@ -137,7 +140,10 @@ fn host_config(
         cap_add: non_empty(&args.cap_add),
         cap_drop: non_empty(&args.cap_drop),
         privileged: Some(args.privileged),
-        security_opt: non_empty(&args.security_opt),
+        security_opt: non_empty(&security.options),
+        masked_paths: open_paths.clone(),
+        readonly_paths: open_paths,
+        binds: non_empty(&volumes.binds),
         sysctls: Some(sysctls(&args.sysctl)?),
         ..HostConfig::default()
     };
@@ -146,9 +152,19 @@ fn host_config(
     let config = HostConfig {
         ulimits: Some(ulimits.collect::<Result<Vec<_>>>()?),
         oom_score_adj: args.limits.oom_score_adj,
+        memory_swappiness: args.limits.memory_swappiness,
+        oom_kill_disable: args.limits.oom_kill_disable.then_some(true),
         ..config
     };
-    limits(&args.limits.changeable, config)
+    limits(
+        &args.limits.changeable,
+        sharing::resolve(&args.sharing, config)?,
+    )
+}
+
+/// `-v /path`.
+fn anonymous_volumes(args: &ContainerArgs) -> Result<Vec<String>> {
+    mounts::parse_volumes(&args.volume, Path::new("/")).map(|volumes| volumes.anonymous)
 }
 
 /// Adds the limits that can be changed later.
@@ -170,6 +186,8 @@ pub(crate) fn limits(args: &ChangeableLimitArgs, config: HostConfig) -> Result<H
         cpu_quota: args.cpu_quota,
         cpu_period: args.cpu_period,
         cpuset_cpus: args.cpuset_cpus.clone(),
+        cpuset_mems: args.cpuset_mems.clone(),
+        blkio_weight: args.blkio_weight,
         pids_limit: args.pids_limit,
         ..config
     })

@@ -14,6 +14,7 @@ pub(crate) mod mounts;
 pub(crate) mod network;
 pub(crate) mod ports;
 pub(crate) mod reference;
+pub(crate) mod sharing;
 pub(crate) mod size;
 pub(crate) mod timestamp;
 pub(crate) mod ulimits;

@@ -1,7 +1,7 @@
 //! `dhow inspect`.
 
 use anyhow::Context as _;
-use dhow_api::client::{Client, ClientError};
+use dhow_api::client::Client;
 use serde_json::Value;
 
 use crate::args::look::{InspectArgs, InspectKind};
@@ -10,6 +10,9 @@ use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::output::json;
 use crate::output::template::{Template, unescape};
+
+/// HTTP's "there is no such thing".
+const NOT_FOUND_STATUS: u16 = 404;
 
 /// `dhow inspect`.
 pub(crate) async fn inspect(context: &Context, args: InspectArgs) -> Outcome {
@@ -64,27 +67,28 @@ pub(super) async fn show(
     last
 }
 
-/// A container of that name, or else an image, or else a network.
+/// A container of that name, or else an image, a network or a volume.
 async fn look_up(client: &Client, name: &str, args: &InspectArgs) -> Result<String, Failure> {
-    let missing = |error: &ClientError| error.status() == Some(404);
-    if args.r#type == Some(InspectKind::Network) {
-        return Ok(client.inspect_network(name).await?);
-    }
-    if args.r#type != Some(InspectKind::Image) {
-        match client.inspect_container(name, args.size).await {
-            Err(error) if missing(&error) && args.r#type.is_none() => {}
+    let kinds = [
+        InspectKind::Container,
+        InspectKind::Image,
+        InspectKind::Network,
+        InspectKind::Volume,
+    ];
+    let wanted = |kind: &InspectKind| args.r#type.is_none_or(|only| only == *kind);
+    for kind in kinds.into_iter().filter(wanted) {
+        let found = match kind {
+            InspectKind::Container => client.inspect_container(name, args.size).await,
+            InspectKind::Image => client.inspect_image(name).await,
+            InspectKind::Network => client.inspect_network(name).await,
+            InspectKind::Volume => client.inspect_volume(name).await,
+        };
+        match found {
+            Err(error) if error.status() == Some(NOT_FOUND_STATUS) && args.r#type.is_none() => {}
             other => return Ok(other?),
         }
     }
-    match client.inspect_image(name).await {
-        Err(error) if missing(&error) && args.r#type.is_none() => {}
-        other => return Ok(other?),
-    }
-    match client.inspect_network(name).await {
-        Err(error) if missing(&error) => Err(Failure::new(format!(
-            "there is no container, image or network \"{name}\""
-        ))
-        .hint("`dhow ps -a`, `dhow images` and `dhow network ls` list them")),
-        other => Ok(other?),
-    }
+    let problem = format!("there is no container, image, network or volume \"{name}\"");
+    let hint = "`dhow ps -a`, `dhow images`, `dhow network ls` and `dhow volume ls` list them";
+    Err(Failure::new(problem).hint(hint))
 }

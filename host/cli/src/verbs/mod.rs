@@ -38,6 +38,7 @@ mod top;
 mod transfer;
 mod update;
 mod version;
+mod volume;
 mod wait;
 
 use crate::args::Verb;
@@ -120,6 +121,7 @@ async fn client_verb(verb: Verb, context: &Context) -> Outcome {
         Verb::Rmi(args) => rmi::remove(context, args).await,
         Verb::Tag(args) => rmi::tag(context, args).await,
         Verb::Network(verb) => network::network(context, verb).await,
+        Verb::Volume(verb) => volume::volume(context, verb).await,
         Verb::Machine(verb) => machine::machine(context, verb).await,
         Verb::Info(args) => info::info(context, args).await,
         Verb::Version(args) => version::version(context, args).await,

@@ -27,15 +27,18 @@ const COLUMNS: [Column; 7] = [
 const SIZE_COLUMN: Column = ("Size", "SIZE");
 
 /// Columns only templates ask for.
-const MORE_COLUMNS: [Column; 4] = [
+const MORE_COLUMNS: [Column; 5] = [
     ("CreatedAt", "CREATED AT"),
     ("Labels", "LABELS"),
     ("State", "STATE"),
     ("Networks", "NETWORKS"),
+    ("Mounts", "MOUNTS"),
 ];
 
 /// Letters of an id that are shown.
 const SHORT_ID: usize = 12;
+/// Letters of a mount that are shown.
+const SHORT_MOUNT: usize = 15;
 /// Letters of a command that are shown.
 const SHORT_COMMAND: usize = 20;
 
@@ -119,9 +122,25 @@ fn row(container: &ContainerSummary, full: bool, now: i64) -> Map<String, Value>
         ("Names", names.join(",")),
         ("Labels", labels.join(",")),
         ("Networks", networks.join(",")),
-        ("Mounts", String::new()),
+        ("Mounts", mounts(container, full)),
         ("Size", sizes),
     ])
+}
+
+/// Names of volumes and sources of other mounts.
+fn mounts(container: &ContainerSummary, full: bool) -> String {
+    let shown = container.mounts.iter().map(|mount| {
+        let name = if mount.name.is_empty() {
+            &mount.source
+        } else {
+            &mount.name
+        };
+        if full || name.chars().count() <= SHORT_MOUNT {
+            return name.clone();
+        }
+        name.chars().take(SHORT_MOUNT - 1).chain(['…']).collect()
+    });
+    shown.collect::<Vec<_>>().join(",")
 }
 
 /// The command in quotes, cut to a length that leaves room for the rest.

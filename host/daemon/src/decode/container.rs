@@ -7,13 +7,13 @@ use dhow_api::request::{
     RestartPolicyRequest,
 };
 use dhow_engine::container::{
-    ContainerConfig, HealthCheck, HostConfig, Resources, RestartPolicy, Ulimit,
+    ContainerConfig, HealthCheck, HostConfig, Modes, Resources, RestartPolicy, Ulimit,
 };
 use dhow_engine::port::{ContainerPort, PortError, RequestedBinding};
 use dhow_engine::verb::create::CreateOptions;
 use dhow_engine::verb::update::UpdateOptions;
 
-use super::refuse;
+use super::{mounts, refuse};
 use crate::failure::Failure;
 
 fn port_failure(error: &PortError) -> Failure {
@@ -26,13 +26,6 @@ pub(crate) fn create_options(
     request: ContainerCreateRequest,
 ) -> Result<CreateOptions, Failure> {
     let healthcheck = healthcheck(request.healthcheck)?;
-    if request
-        .volumes
-        .as_ref()
-        .is_some_and(|volumes| !volumes.is_empty())
-    {
-        return Err(Failure::unsupported("--volume"));
-    }
     let exposed_ports = request.exposed_ports.unwrap_or_default();
     let exposed_ports = exposed_ports
         .keys()
@@ -75,7 +68,7 @@ pub(crate) fn create_options(
         stop_timeout_seconds,
         exposed_ports,
         healthcheck,
-        volumes: std::collections::BTreeSet::new(),
+        volumes: request.volumes.unwrap_or_default().into_keys().collect(),
     };
     Ok(CreateOptions {
         name: name.map(str::to_owned),
@@ -88,7 +81,7 @@ pub(crate) fn create_options(
 
 fn host_config(request: &mut HostConfigRequest) -> Result<HostConfig, Failure> {
     refuse::host_config(&request.rest)?;
-    refuse_policies(request)?;
+    refuse_log_driver(request)?;
     let restart_policy = restart_policy(request.restart_policy.take())?;
     let port_bindings = port_bindings(request.port_bindings.take().unwrap_or_default())?;
     let shm_size = request.shm_size.unwrap_or_default();
@@ -119,7 +112,32 @@ fn host_config(request: &mut HostConfigRequest) -> Result<HostConfig, Failure> {
         console_size: super::console_size(request.console_size.as_deref()),
         masked_paths: request.masked_paths.take(),
         readonly_paths: request.readonly_paths.take(),
+        binds: request.binds.take().unwrap_or_default(),
+        mounts: all(request.mounts.take(), mounts::mount)?,
+        volumes_from: request.volumes_from.take().unwrap_or_default(),
+        volume_driver: request.volume_driver.take().unwrap_or_default(),
+        devices: all(request.devices.take(), mounts::device)?,
+        modes: Modes {
+            pid: request.pid_mode.take().unwrap_or_default(),
+            ipc: request.ipc_mode.take().unwrap_or_default(),
+            uts: request.uts_mode.take().unwrap_or_default(),
+            cgroup: request.cgroupns_mode.take().unwrap_or_default(),
+            user: request.userns_mode.take().unwrap_or_default(),
+        },
+        annotations: request.annotations.take().unwrap_or_default(),
     })
+}
+
+/// Each of a list that may be missing.
+fn all<From, To>(
+    requests: Option<Vec<From>>,
+    decode: fn(From) -> Result<To, Failure>,
+) -> Result<Vec<To>, Failure> {
+    requests
+        .unwrap_or_default()
+        .into_iter()
+        .map(decode)
+        .collect()
 }
 
 fn resources(request: &mut HostConfigRequest) -> Resources {
@@ -142,6 +160,11 @@ fn resources(request: &mut HostConfigRequest) -> Resources {
         pids_limit: request.pids_limit.unwrap_or_default(),
         oom_score_adj: request.oom_score_adj.unwrap_or_default(),
         ulimits: ulimits.collect(),
+        device_cgroup_rules: request.device_cgroup_rules.take().unwrap_or_default(),
+        blkio_weight: request.blkio_weight.unwrap_or_default(),
+        // -1 is Docker's "not said".
+        memory_swappiness: request.memory_swappiness.filter(|value| *value != -1),
+        oom_kill_disable: request.oom_kill_disable.unwrap_or_default(),
     }
 }
 
@@ -186,11 +209,8 @@ pub(crate) fn update_options(request: ContainerUpdateRequest) -> Result<UpdateOp
     })
 }
 
-/// Log drivers and swappiness other than the default.
-fn refuse_policies(request: &HostConfigRequest) -> Result<(), Failure> {
-    if !matches!(request.memory_swappiness, None | Some(-1)) {
-        return Err(Failure::unsupported("--memory-swappiness"));
-    }
+/// Log drivers other than the default.
+fn refuse_log_driver(request: &HostConfigRequest) -> Result<(), Failure> {
     let Some(log) = &request.log_config else {
         return Ok(());
     };

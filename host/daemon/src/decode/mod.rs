@@ -2,6 +2,7 @@
 
 mod container;
 mod exec;
+mod mounts;
 mod network;
 mod refuse;
 
@@ -13,6 +14,7 @@ use crate::failure::Failure;
 
 pub(crate) use container::{create_options, update_options};
 pub(crate) use exec::{console_size, exec_config};
+pub(crate) use mounts::volume_options;
 pub(crate) use network::{endpoint, network};
 
 /// The largest JSON body read: far more than any client sends, and nothing to fill memory with.

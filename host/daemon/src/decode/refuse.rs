@@ -8,16 +8,9 @@ use serde_json::Value;
 use crate::failure::Failure;
 
 /// Fields of `HostConfig` by the option that sets them.
-const HOST_OPTIONS: [(&str, &str); 22] = [
-    ("Binds", "--volume"),
-    ("Mounts", "--mount"),
-    ("VolumesFrom", "--volumes-from"),
-    ("VolumeDriver", "--volume-driver"),
+const HOST_OPTIONS: [(&str, &str); 12] = [
     ("Links", "--link"),
-    ("Devices", "--device"),
-    ("DeviceCgroupRules", "--device-cgroup-rule"),
     ("DeviceRequests", "--gpus"),
-    ("BlkioWeight", "--blkio-weight"),
     ("BlkioWeightDevice", "--blkio-weight-device"),
     ("BlkioDeviceReadBps", "--device-read-bps"),
     ("BlkioDeviceWriteBps", "--device-write-bps"),
@@ -25,20 +18,13 @@ const HOST_OPTIONS: [(&str, &str); 22] = [
     ("BlkioDeviceWriteIOps", "--device-write-iops"),
     ("CpuRealtimePeriod", "--cpu-rt-period"),
     ("CpuRealtimeRuntime", "--cpu-rt-runtime"),
-    ("OomKillDisable", "--oom-kill-disable"),
     ("CgroupParent", "--cgroup-parent"),
     ("StorageOpt", "--storage-opt"),
     ("Runtime", "--runtime"),
-    ("PidMode", "--pid"),
-    ("Annotations", "--annotation"),
 ];
 
 /// Fields that may hold these words: what dhow does anyway.
-const AS_IT_IS: [(&str, &[&str]); 7] = [
-    ("CgroupnsMode", &["private"]),
-    ("IpcMode", &["private"]),
-    ("UTSMode", &["private"]),
-    ("UsernsMode", &[]),
+const AS_IT_IS: [(&str, &[&str]); 3] = [
     ("Isolation", &["default"]),
     ("Cgroup", &[]),
     ("Runtime", &["dhow"]),
@@ -98,18 +84,17 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_is_refused_by_the_options_name() {
+    fn a_link_is_refused_by_the_options_name() {
         assert_eq!(
-            refused(r#"{"Binds":["/a:/b"]}"#),
-            Some("--volume is not supported by dhow yet".to_owned())
+            refused(r#"{"Links":["db:db"]}"#),
+            Some("--link is not supported by dhow yet".to_owned())
         );
     }
 
     #[test]
     fn what_clients_always_send_is_taken() {
-        let sent = r#"{"Binds":null,"VolumeDriver":"","Links":[],"BlkioWeight":0,
-            "OomKillDisable":false,"CgroupnsMode":"","IpcMode":"private","ContainerIDFile":"/x",
-            "Isolation":"","Devices":[]}"#;
+        let sent = r#"{"Links":[],"CpuRealtimePeriod":0,"StorageOpt":null,"ContainerIDFile":"/x",
+            "Isolation":"","DeviceRequests":[]}"#;
 
         assert_eq!(refused(sent), None);
     }

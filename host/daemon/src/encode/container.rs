@@ -13,7 +13,7 @@ use dhow_engine::network::Link;
 use dhow_engine::time::or_never;
 use serde_json::{Value, json};
 
-use super::{host_config, network, ports};
+use super::{host_config, mounts, network, ports};
 
 /// Everything about a container.
 fn container(engine: &Engine, container: &Container) -> ContainerInspectResponse {
@@ -48,7 +48,7 @@ fn container(engine: &Engine, container: &Container) -> ContainerInspectResponse
             name: "erofs".to_owned(),
             data: HashMap::new(),
         }),
-        mounts: Some(Vec::new()),
+        mounts: Some(mounts::mount_points(&record.mounts)),
         config: Some(config(&record)),
         network_settings: Some(network_settings(container, &record)),
         ..ContainerInspectResponse::default()

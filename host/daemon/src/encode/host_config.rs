@@ -3,18 +3,27 @@
 use std::collections::HashMap;
 
 use dhow_api::models::{
-    HostConfig as Model, HostConfigCgroupnsModeEnum, HostConfigLogConfig, ResourcesUlimits,
-    RestartPolicy, RestartPolicyNameEnum,
+    DeviceMapping, HostConfig as Model, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
+    ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 use dhow_engine::container::{HostConfig, RestartPolicy as Policy};
 
-use super::ports;
+use super::{mounts, ports};
 
 /// Docker's default for `/dev/shm`, shown where nothing else was asked for.
 const DEFAULT_SHM_BYTES: i64 = 64 * 1024 * 1024;
 
 fn some(words: &[String]) -> Option<Vec<String>> {
     (!words.is_empty()).then(|| words.to_vec())
+}
+
+fn devices(host: &HostConfig) -> Vec<DeviceMapping> {
+    let devices = host.devices.iter().map(|device| DeviceMapping {
+        path_on_host: Some(device.path_on_host.clone()),
+        path_in_container: Some(device.path_in_container.clone()),
+        cgroup_permissions: Some(device.permissions.clone()),
+    });
+    devices.collect()
 }
 
 /// What the host grants.
@@ -42,7 +51,10 @@ pub(super) fn host_config(host: &HostConfig) -> Model {
         cpuset_mems: Some(resources.cpuset_mems.clone()),
         pids_limit: Some(resources.pids_limit).filter(|limit| *limit != 0),
         oom_score_adj: Some(resources.oom_score_adj.into()),
+        // What was discarded at create.
         oom_kill_disable: Some(false),
+        devices: Some(devices(host)),
+        device_cgroup_rules: some(&resources.device_cgroup_rules),
         ulimits: Some(ulimits.collect()),
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
@@ -64,8 +76,23 @@ pub(super) fn host_config(host: &HostConfig) -> Model {
         init: host.init.then_some(true),
         cap_add: some(&host.cap_add),
         cap_drop: some(&host.cap_drop),
-        cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
-        ipc_mode: Some("private".to_owned()),
+        cgroupns_mode: Some(match host.modes.cgroup.as_str() {
+            "host" => HostConfigCgroupnsModeEnum::HOST,
+            _ => HostConfigCgroupnsModeEnum::PRIVATE,
+        }),
+        ipc_mode: Some(match host.modes.ipc.as_str() {
+            "" => "private".to_owned(),
+            mode => mode.to_owned(),
+        }),
+        pid_mode: Some(host.modes.pid.clone()),
+        uts_mode: Some(host.modes.uts.clone()),
+        userns_mode: Some(host.modes.user.clone()),
+        annotations: (!host.annotations.is_empty())
+            .then(|| host.annotations.clone().into_iter().collect()),
+        binds: some(&host.binds),
+        mounts: mounts::requests(&host.mounts),
+        volumes_from: some(&host.volumes_from),
+        volume_driver: Some(host.volume_driver.clone()),
         dns: Some(host.dns.clone()),
         dns_options: Some(host.dns_options.clone()),
         dns_search: Some(host.dns_search.clone()),

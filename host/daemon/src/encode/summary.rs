@@ -8,7 +8,7 @@ use dhow_engine::Timestamp;
 use dhow_engine::container::{Health, HealthStatus, Phase, Status};
 use dhow_engine::verb::list::Listed;
 
-use super::{duration, network, ports};
+use super::{duration, mounts, network, ports};
 
 /// One line of `docker ps`.
 pub(crate) fn summary(listed: Listed) -> ContainerSummary {
@@ -37,7 +37,7 @@ pub(crate) fn summary(listed: Listed) -> ContainerSummary {
         network_settings: Some(ContainerSummaryNetworkSettings {
             networks: serde_json::from_value(network::container_networks(&networks)).ok(),
         }),
-        mounts: Some(Vec::new()),
+        mounts: Some(mounts::mount_points(&record.mounts)),
         ..ContainerSummary::default()
     }
 }

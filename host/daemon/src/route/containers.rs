@@ -39,7 +39,7 @@ async fn create(
     let container = engine.create(options).await?;
     let created = ContainerCreateResponse {
         id: container.id().to_string(),
-        warnings: Vec::new(),
+        warnings: dhow_engine::oci::discarded(&container.record().host_config.resources),
     };
     Ok((StatusCode::CREATED, Json(created)))
 }
@@ -106,11 +106,11 @@ async fn remove(
     Path(name): Path<String>,
     parameters: Parameters,
 ) -> Result<StatusCode, Failure> {
-    // `v` asks for the container's own volumes to go, too; they are part of it here.
     if parameters.flag("link") {
         return Err(Failure::unsupported("--link"));
     }
-    engine.remove(&name, parameters.flag("force")).await?;
+    let (force, volumes) = (parameters.flag("force"), parameters.flag("v"));
+    engine.remove(&name, force, volumes).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

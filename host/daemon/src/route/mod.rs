@@ -14,6 +14,7 @@ mod networks;
 mod nothing;
 mod registry;
 mod system;
+mod volumes;
 mod wait;
 
 use axum::extract::FromRef;
@@ -58,6 +59,7 @@ pub fn router(engine: Engine, shutdown: CancellationToken) -> Router {
         .merge(exec::routes())
         .merge(files::routes())
         .merge(images::routes())
+        .merge(volumes::routes())
         .merge(machine::routes())
         .merge(networks::routes())
         .merge(nothing::routes())

@@ -2,22 +2,15 @@
 //! reason.
 
 use axum::http::StatusCode;
-use axum::routing::{any, get, post};
+use axum::routing::{any, get};
 use axum::{Json, Router};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Shared;
 use crate::failure::Failure;
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
-        .route("/volumes", get(volumes))
-        .route("/volumes/create", post(|| refused("volume create")))
-        .route(
-            "/volumes/prune",
-            post(|| async { Json(json!({"VolumesDeleted": [], "SpaceReclaimed": 0})) }),
-        )
-        .route("/volumes/{*path}", any(|| refused("volume")))
         .route("/plugins", get(|| async { Json(json!([])) }))
         .route("/plugins/{*path}", any(|| refused("plugin")))
         .route("/session", any(|| refused("build sessions")))
@@ -33,10 +26,6 @@ pub(super) fn routes() -> Router<Shared> {
 
 async fn refused(what: &'static str) -> Failure {
     Failure::unsupported(what)
-}
-
-async fn volumes() -> Json<Value> {
-    Json(json!({"Volumes": [], "Warnings": null}))
 }
 
 async fn no_swarm() -> Failure {

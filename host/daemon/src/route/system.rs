@@ -128,6 +128,7 @@ async fn info(State(engine): State<Engine>) -> Json<SystemInfo> {
         driver_status: Some(driver_status),
         docker_root_dir: Some(engine.home().display().to_string()),
         plugins: Some(PluginsInfo {
+            volume: Some(vec![dhow_engine::volume::LOCAL_DRIVER.to_owned()]),
             log: Some(vec!["json-file".to_owned()]),
             ..PluginsInfo::default()
         }),
@@ -186,7 +187,20 @@ async fn disk_usage(State(engine): State<Engine>) -> Result<Json<Value>, Failure
         "LayersSize": size,
         "Images": images,
         "Containers": containers,
-        "Volumes": [],
+        "Volumes": volumes(&engine).await,
         "BuildCache": [],
     })))
+}
+
+async fn volumes(engine: &Engine) -> Vec<Value> {
+    let users = engine.volume_users();
+    let mut volumes = Vec::new();
+    for volume in engine.volumes().all() {
+        let usage = encode::Usage {
+            bytes: engine.volume_usage(&volume.name).await,
+            containers: users.get(&volume.name).copied().unwrap_or(0),
+        };
+        volumes.push(encode::volume(&volume, Some(usage)));
+    }
+    volumes
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dhow_daemon::{ServeError, ServeOptions};
+use dhow_daemon::{Doors, ServeError, ServeOptions};
 use dhow_engine::{Engine, EngineOptions};
 use dhow_fake_agent::{FakeBoot, FakeImages};
 use tokio::io::AsyncWriteExt;
@@ -77,6 +77,7 @@ impl Fixture {
             images: Arc::new(FakeImages),
             registry_settings: self.home.path().join("daemon.json"),
             machine_idle: Duration::from_secs(60),
+            api_socket: self.socket(),
         };
         let engine = Engine::open(options).unwrap();
         let serve_options = ServeOptions {
@@ -85,7 +86,14 @@ impl Fixture {
         };
         let guard = runtime.enter();
         let listener = dhow_daemon::bind(&self.socket()).unwrap();
-        self.serving = Some(runtime.spawn(dhow_daemon::serve(listener, engine, serve_options)));
+        self.serving = Some(runtime.spawn(dhow_daemon::serve(
+            Doors {
+                clients: listener,
+                containers: None,
+            },
+            engine,
+            serve_options,
+        )));
         drop(guard);
         self.runtime = Some(runtime);
     }

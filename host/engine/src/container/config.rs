@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{HealthCheck, RestartPolicy, Ulimit};
 use crate::network::Link;
 use crate::port::{ContainerPort, RequestedBinding};
+use crate::volume::MountRequest;
 
 /// What runs inside: portable between hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,8 +54,7 @@ pub struct ContainerConfig {
     pub exposed_ports: BTreeSet<ContainerPort>,
     /// How its health is checked; `None` is not at all.
     pub healthcheck: Option<HealthCheck>,
-    /// Paths declared as volumes by the image. They are plain directories in the container's own
-    /// layer for now.
+    /// Paths declared as volumes, by the image or by `-v /path`.
     pub volumes: BTreeSet<String>,
 }
 
@@ -110,6 +110,47 @@ pub struct HostConfig {
     pub masked_paths: Option<Vec<String>>,
     /// Paths to make read-only, where not the default ones.
     pub readonly_paths: Option<Vec<String>>,
+    /// `-v` with a source, as typed.
+    pub binds: Vec<String>,
+    /// `--mount`.
+    pub mounts: Vec<MountRequest>,
+    /// Containers whose mounts it shares.
+    pub volumes_from: Vec<String>,
+    /// Driver of volumes made for it; empty or `local`.
+    pub volume_driver: String,
+    /// Devices of the machine.
+    pub devices: Vec<DeviceMapping>,
+    /// Namespaces that are not its own.
+    pub modes: Modes,
+    /// What tools note about it.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A device of the machine in a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceMapping {
+    /// Where it is in the machine.
+    pub path_on_host: String,
+    /// Where it is in the container.
+    pub path_in_container: String,
+    /// Letters of `rwm`.
+    pub permissions: String,
+}
+
+/// Which namespaces a container shares; empty is Docker's default, one of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Modes {
+    /// `host` or `container:…`.
+    pub pid: String,
+    /// `none`, `private` or `host`.
+    pub ipc: String,
+    /// `host`.
+    pub uts: String,
+    /// `private` or `host`.
+    pub cgroup: String,
+    /// `host`, which it is anyway.
+    pub user: String,
 }
 
 /// Limits on what a container may use; 0 or `None` is no limit.
@@ -140,4 +181,12 @@ pub struct Resources {
     pub oom_score_adj: i32,
     /// Resource limits.
     pub ulimits: Vec<Ulimit>,
+    /// Rules for devices, as in cgroup v1's `devices.allow`.
+    pub device_cgroup_rules: Vec<String>,
+    /// Weight of its disk I/O, 10 to 1000; 0 is none.
+    pub blkio_weight: u16,
+    /// Inclination to swap, 0 to 100.
+    pub memory_swappiness: Option<i64>,
+    /// Whether it is to hang and not be killed when out of memory.
+    pub oom_kill_disable: bool,
 }

@@ -35,7 +35,7 @@ use crate::port::{ContainerPort, Published};
 use crate::stream::Hub;
 use restart::Backoff;
 
-pub use config::{ContainerConfig, HostConfig, Resources};
+pub use config::{ContainerConfig, DeviceMapping, HostConfig, Modes, Resources};
 pub use health::{Health, HealthCheck, HealthResult, HealthStatus};
 pub(crate) use record::Durability;
 pub use record::{Record, RecordError};

@@ -14,6 +14,7 @@ use crate::id::Id;
 use crate::name::ContainerName;
 use crate::network::EndpointConfig;
 use crate::time::Timestamp;
+use crate::volume::MountPoint;
 
 /// Name of the state file in a container's folder.
 pub(crate) const STATE_FILE: &str = "state.json";
@@ -50,6 +51,9 @@ pub struct Record {
     /// Whether the data disk may hold files of it although it never ran.
     #[serde(default)]
     pub has_files: bool,
+    /// What is mounted in it beyond what every container has.
+    #[serde(default)]
+    pub mounts: Vec<MountPoint>,
 }
 
 /// Why a record could not be saved or loaded.
@@ -113,7 +117,7 @@ pub(crate) enum Durability {
     DaemonEnd,
 }
 
-fn replace_file(path: &Path, content: &[u8], durability: Durability) -> io::Result<()> {
+pub(crate) fn replace_file(path: &Path, content: &[u8], durability: Durability) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     let mut file = File::create(&temporary)?;
     file.write_all(content)?;

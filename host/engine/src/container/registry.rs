@@ -108,6 +108,11 @@ impl Registry {
         lost.then_some(container)
     }
 
+    /// Whether a name is free, for an early answer.
+    pub(crate) fn check_name(&self, name: &ContainerName) -> Result<(), NameTaken> {
+        name_is_free(&self.locked(), name)
+    }
+
     /// Adds a container under a name nobody has.
     pub(crate) fn insert(&self, container: Arc<Container>) -> Result<(), NameTaken> {
         let mut containers = self.locked();

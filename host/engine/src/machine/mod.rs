@@ -12,7 +12,6 @@
 mod leftovers;
 mod real;
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -130,7 +129,7 @@ impl Supervisor {
     pub(crate) fn new(
         boot: Arc<dyn Boot>,
         idle_period: Duration,
-        leftovers: PathBuf,
+        leftovers: Leftovers,
         notices: Notices,
     ) -> Self {
         Self(Arc::new(Shared {
@@ -140,7 +139,7 @@ impl Supervisor {
             idle: watch::channel(0).0,
             idle_period,
             last_end: Mutex::default(),
-            leftovers: Leftovers::new(leftovers),
+            leftovers,
             notices,
         }))
     }

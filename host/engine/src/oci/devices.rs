@@ -33,10 +33,41 @@ pub(super) fn nodes() -> Value {
         .collect()
 }
 
-/// What the cgroup lets through.
-pub(super) fn rules(privileged: bool) -> Value {
+/// Why a rule for devices was refused, in Docker's words.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid device cgroup rule format: '{0}'")]
+pub struct DeviceRuleError(String);
+
+/// One rule as cgroup v1 writes it: `c 10:229 rwm`, a star for any number.
+fn rule(text: &str) -> Result<Value, DeviceRuleError> {
+    let wrong = || DeviceRuleError(text.to_owned());
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [kind, numbers, access] = words.as_slice() else {
+        return Err(wrong());
+    };
+    let (major, minor) = numbers.split_once(':').ok_or_else(wrong)?;
+    if !matches!(*kind, "a" | "b" | "c")
+        || access.is_empty()
+        || !access.chars().all(|letter| "rwm".contains(letter))
+    {
+        return Err(wrong());
+    }
+    let mut rule = json!({"allow": true, "type": kind, "access": access});
+    for (key, number) in [("major", major), ("minor", minor)] {
+        if number != "*" {
+            let number: u32 = number.parse().map_err(|_none| wrong())?;
+            rule[key] = number.into();
+        }
+    }
+    Ok(rule)
+}
+
+/// What the cgroup lets through; `further` rules are the user's.
+pub(super) fn rules(privileged: bool, further: &[String]) -> Result<Value, DeviceRuleError> {
+    let further = further.iter().map(|text| rule(text));
+    let further = further.collect::<Result<Vec<_>, _>>()?;
     if privileged {
-        return json!([{"allow": true, "access": "rwm"}]);
+        return Ok(json!([{"allow": true, "access": "rwm"}]));
     }
     let nodes = DEFAULT_NODES
         .iter()
@@ -54,5 +85,28 @@ pub(super) fn rules(privileged: bool) -> Value {
         }
         rules.push(rule);
     }
-    Value::from(rules)
+    rules.extend(further);
+    Ok(Value::from(rules))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_of_cgroup_v1_is_read() {
+        let read = rule("c 10:* rw").unwrap();
+
+        assert_eq!(
+            read,
+            json!({"allow": true, "type": "c", "major": 10, "access": "rw"})
+        );
+    }
+
+    #[test]
+    fn refuses_a_rule_that_is_none() {
+        for text in ["", "c 1 rw", "x 1:2 rw", "c 1:2 fly", "c a:2 r"] {
+            assert_eq!(rule(text), Err(DeviceRuleError(text.to_owned())));
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::devices;
+use super::devices::{self, DeviceRuleError};
 use crate::container::Resources;
 
 /// Docker's floor: less memory than this starts nothing.
@@ -35,6 +35,15 @@ pub enum LimitError {
     /// Two ways to say the same.
     #[error("Conflicting options: Nano CPUs and CPU Period or Quota cannot both be set")]
     CpusTwice,
+    /// A rule for devices that is none.
+    #[error(transparent)]
+    DeviceRule(#[from] DeviceRuleError),
+    /// Less or more than the kernel takes.
+    #[error("Invalid value: {0}, valid memory swappiness range is 0-100")]
+    Swappiness(i64),
+    /// Less or more than the kernel takes.
+    #[error("Range of blkio weight is from 10 to 1000")]
+    BlkioWeight,
     /// A negative number where none makes sense.
     #[error("invalid {name}: {value}")]
     OutOfRange {
@@ -47,12 +56,52 @@ pub enum LimitError {
 
 /// The `linux.resources` object.
 pub(crate) fn resources(resources: &Resources, privileged: bool) -> Result<Value, LimitError> {
+    check_discarded(resources)?;
     Ok(json!({
-        "devices": devices::rules(privileged),
+        "devices": devices::rules(privileged, &resources.device_cgroup_rules)?,
         "memory": memory(resources)?,
         "cpu": cpu(resources)?,
         "pids": pids(resources),
     }))
+}
+
+/// What was asked for and cannot be had, in Docker's words: on cgroup v2 neither Docker nor dhow has
+/// the first two, and the machine's kernel has no weights for disk I/O.
+#[must_use]
+pub fn discarded(resources: &Resources) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if resources.memory_swappiness.is_some_and(|value| value >= 0) {
+        warnings.push(
+            "Your kernel does not support memory swappiness capabilities or the cgroup is not \
+             mounted. Memory swappiness discarded."
+                .to_owned(),
+        );
+    }
+    if resources.oom_kill_disable {
+        warnings.push(
+            "Your kernel does not support OomKillDisable. OomKillDisable discarded.".to_owned(),
+        );
+    }
+    if resources.blkio_weight != 0 {
+        warnings.push(
+            "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight \
+             discarded."
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+fn check_discarded(resources: &Resources) -> Result<(), LimitError> {
+    if let Some(value) = resources.memory_swappiness
+        && !(-1..=100).contains(&value)
+    {
+        return Err(LimitError::Swappiness(value));
+    }
+    if resources.blkio_weight != 0 && !(10..=1000).contains(&resources.blkio_weight) {
+        return Err(LimitError::BlkioWeight);
+    }
+    Ok(())
 }
 
 fn memory(resources: &Resources) -> Result<Value, LimitError> {

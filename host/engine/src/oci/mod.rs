@@ -3,8 +3,9 @@
 //! - [`process`] – arguments, environment, capabilities, resource limits
 //! - [`capabilities`] – which ones by default, added and dropped
 //! - [`security`] – `--security-opt`, masked and read-only paths
-//! - [`seccomp`] – which system calls
-//! - [`mounts`] – `/proc`, `/dev`, `/sys` and tmpfs
+//! - [`namespaces`] – which ones are its own
+//! - [`seccomp`], [`seccomp_profile`] – which system calls, by default or as a file says
+//! - [`mounts`] – `/proc`, `/dev`, `/sys`, tmpfs and volumes
 //! - [`devices`] – device nodes and who may open them
 //! - [`limits`] – the cgroup
 //! - [`files`] – `/etc/hosts` and `/etc/resolv.conf`
@@ -16,8 +17,10 @@ mod devices;
 pub mod files;
 pub(crate) mod limits;
 mod mounts;
+mod namespaces;
 pub mod process;
 mod seccomp;
+mod seccomp_profile;
 pub mod security;
 
 use std::collections::BTreeMap;
@@ -28,9 +31,12 @@ use crate::container::{HostConfig, Record, UlimitError};
 use crate::network::NetworkMode;
 
 pub use capabilities::CapabilityError;
-pub use limits::LimitError;
+pub use devices::DeviceRuleError;
+pub use limits::{LimitError, discarded};
 pub use mounts::TmpfsError;
+pub use namespaces::NamespaceModeError;
 pub use process::ProcessOptions;
+pub use seccomp_profile::ProfileError;
 pub use security::{Security, SecurityOptionError};
 
 /// The version of the runtime spec written.
@@ -54,6 +60,12 @@ pub enum ConfigError {
     /// A tmpfs that cannot be mounted.
     #[error(transparent)]
     Tmpfs(#[from] TmpfsError),
+    /// A namespace that cannot be had.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceModeError),
+    /// A system call filter that is none.
+    #[error("Decoding seccomp profile failed")]
+    Seccomp(#[from] ProfileError),
     /// A working directory that is no absolute path.
     #[error("the working directory '{0}' is invalid, it needs to be an absolute path")]
     WorkingDirectory(String),
@@ -74,13 +86,8 @@ pub fn config(record: &Record) -> Result<Value, ConfigError> {
     check_sysctls(record)?;
     let security = Security::parse(&host.security_opt)?;
     let own_network = NetworkMode::parse(&host.network_mode).is_own();
-    let kinds = ["pid", "network", "ipc", "uts", "mount", "cgroup"];
-    let own_kinds = kinds
-        .iter()
-        .filter(|kind| own_network || **kind != "network");
-    let namespaces: Vec<Value> = own_kinds.map(|kind| json!({"type": kind})).collect();
     let mut linux = json!({
-        "namespaces": namespaces,
+        "namespaces": namespaces::all(record, own_network)?,
         "cgroupsPath": format!("/dhow/{}", record.id),
         "sysctl": sysctls(host, own_network),
         "devices": devices::nodes(),
@@ -89,7 +96,7 @@ pub fn config(record: &Record) -> Result<Value, ConfigError> {
         "readonlyPaths": security::readonly_paths(host),
     });
     let capabilities = capabilities::granted(host)?;
-    if let Some(seccomp) = seccomp::filter(host.privileged, &security, &capabilities) {
+    if let Some(seccomp) = seccomp::filter(host.privileged, &security, &capabilities)? {
         linux["seccomp"] = seccomp;
     }
     Ok(json!({
@@ -98,7 +105,8 @@ pub fn config(record: &Record) -> Result<Value, ConfigError> {
         "domainname": config.domainname,
         "root": {"path": "rootfs", "readonly": host.readonly_rootfs},
         "process": process::of_container(record, &capabilities, &security)?,
-        "mounts": mounts::all(host)?,
+        "mounts": mounts::all(record)?,
+        "annotations": host.annotations,
         "linux": linux,
     }))
 }

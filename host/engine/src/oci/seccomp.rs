@@ -7,6 +7,7 @@
 
 use serde_json::{Value, json};
 
+use super::seccomp_profile::{self, ProfileError};
 use super::security::{SeccompChoice, Security};
 
 /// Error number of a refused call.
@@ -461,10 +462,16 @@ pub(super) fn filter(
     privileged: bool,
     security: &Security,
     capabilities: &[&str],
-) -> Option<Value> {
-    if privileged || security.seccomp == SeccompChoice::Unconfined {
-        return None;
+) -> Result<Option<Value>, ProfileError> {
+    match &security.seccomp {
+        SeccompChoice::Default if privileged => Ok(None),
+        SeccompChoice::Default => Ok(Some(default_filter(capabilities))),
+        SeccompChoice::Unconfined => Ok(None),
+        SeccompChoice::Profile(text) => seccomp_profile::filter(text, capabilities).map(Some),
     }
+}
+
+fn default_filter(capabilities: &[&str]) -> Value {
     let mut rules = vec![
         json!({"names": ALWAYS.as_slice(), "action": "SCMP_ACT_ALLOW"}),
         json!({
@@ -488,12 +495,12 @@ pub(super) fn filter(
     if !capabilities.contains(&"CAP_SYS_ADMIN") {
         rules.extend(threads_without_namespaces());
     }
-    Some(json!({
+    json!({
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": EPERM,
         "architectures": ["SCMP_ARCH_X86_64"],
         "syscalls": rules,
-    }))
+    })
 }
 
 /// clone(2) without namespaces. clone3(2) takes its flags from memory, which a filter cannot read,

@@ -12,6 +12,8 @@ pub enum SeccompChoice {
     Default,
     /// None.
     Unconfined,
+    /// One of the user's, as Docker's profiles are written.
+    Profile(String),
 }
 
 /// What `--security-opt` says.
@@ -30,9 +32,7 @@ pub enum SecurityOptionError {
     #[error("invalid --security-opt: {0:?}")]
     Unknown(String),
     /// Docker has it, dhow does not.
-    #[error(
-        "--security-opt {0} is not supported yet; seccomp=unconfined and no-new-privileges are"
-    )]
+    #[error("--security-opt {0} is not supported by dhow")]
     Unsupported(String),
 }
 
@@ -80,9 +80,12 @@ impl Security {
                 ("seccomp", "builtin") => security.seccomp = SeccompChoice::Default,
                 ("no-new-privileges", "" | "true") => security.no_new_privileges = true,
                 ("no-new-privileges", "false") => security.no_new_privileges = false,
-                // There is no such module in the machine's kernel, so this asks for what is.
-                ("apparmor" | "label", "unconfined" | "disable" | "") => {}
-                ("seccomp" | "apparmor" | "label" | "systempaths" | "writable-cgroups", _) => {
+                ("seccomp", profile) if profile.trim_start().starts_with('{') => {
+                    security.seccomp = SeccompChoice::Profile(profile.to_owned());
+                }
+                // As Docker on a kernel without these modules, which the machine's is.
+                ("apparmor" | "label", _) => {}
+                ("seccomp" | "writable-cgroups", _) => {
                     return Err(SecurityOptionError::Unsupported(option.clone()));
                 }
                 _ => return Err(SecurityOptionError::Unknown(option.clone())),
@@ -135,7 +138,7 @@ mod tests {
         let refused = |option: &str| Security::parse(&[option.to_owned()]).unwrap_err();
 
         assert!(matches!(
-            refused("seccomp={\"defaultAction\":\"x\"}"),
+            refused("writable-cgroups=true"),
             SecurityOptionError::Unsupported(_)
         ));
         assert!(matches!(

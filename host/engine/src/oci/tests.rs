@@ -22,6 +22,7 @@ fn record(config: ContainerConfig, host_config: HostConfig) -> Record {
         restart_count: 0,
         stopped_by_user: false,
         has_files: false,
+        mounts: Vec::new(),
     }
 }
 
@@ -130,4 +131,65 @@ fn a_container_cannot_reach_the_host_by_vsock() {
         .collect();
     assert_eq!(socket.len(), 1);
     assert_eq!(socket[0]["args"][0]["value"], 40);
+}
+
+#[test]
+fn a_mount_takes_the_place_of_a_usual_one_and_folders_come_first() {
+    use crate::volume::{MountPoint, MountSource, VolumeName};
+    let at = |destination: &str| MountPoint {
+        source: MountSource::Volume {
+            name: VolumeName::try_from("db".to_owned()).unwrap(),
+            anonymous: false,
+            copy: true,
+            subpath: String::new(),
+        },
+        destination: destination.to_owned(),
+        read_only: true,
+        mode: String::new(),
+    };
+    let mut record = record(ContainerConfig::default(), HostConfig::default());
+    record.mounts = vec![at("/a/b/c"), at("/dev/shm"), at("/a")];
+
+    let config = config(&record).unwrap();
+
+    let mounts = config["mounts"].as_array().unwrap();
+    let asked: Vec<_> = mounts
+        .iter()
+        .filter(|mount| mount["source"] == "/data/volumes/db/_data")
+        .map(|mount| mount["destination"].as_str().unwrap())
+        .collect();
+    assert_eq!(asked, ["/a", "/dev/shm", "/a/b/c"]);
+    assert_eq!(mounts.len(), 9);
+}
+
+#[test]
+fn a_shared_namespace_is_not_one_of_its_own() {
+    let mut host = HostConfig::default();
+    host.modes.pid = "host".to_owned();
+    host.modes.uts = "host".to_owned();
+
+    let spec = spec(ContainerConfig::default(), host);
+
+    let namespaces = spec.linux().as_ref().unwrap().namespaces().clone().unwrap();
+    let has = |kind| namespaces.iter().any(|namespace| namespace.typ() == kind);
+    assert!(!has(LinuxNamespaceType::Pid) && !has(LinuxNamespaceType::Uts));
+    assert!(has(LinuxNamespaceType::Ipc));
+}
+
+#[test]
+fn refuses_namespaces_that_cannot_be_shared() {
+    let refused = |set: fn(&mut HostConfig)| {
+        let mut host = HostConfig::default();
+        set(&mut host);
+        config(&record(ContainerConfig::default(), host)).unwrap_err()
+    };
+
+    assert!(matches!(
+        refused(|host| host.modes.ipc = "container:x".to_owned()),
+        ConfigError::Namespace(NamespaceModeError::Unsupported { .. })
+    ));
+    assert!(matches!(
+        refused(|host| host.modes.uts = "moon".to_owned()),
+        ConfigError::Namespace(NamespaceModeError::Invalid { .. })
+    ));
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use oci_spec::image::Config as ImageDefaults;
 
 use super::blocking;
+use super::volumes::VolumeCreateError;
 use crate::class::{Classified, ErrorClass};
 use crate::container::health::{self, HealthCheckError};
 use crate::container::registry::NameTaken;
@@ -24,6 +25,7 @@ use crate::port::{ContainerPort, PortError, RequestedBinding};
 use crate::signal::{SignalError, SignalNumber};
 use crate::time::Timestamp;
 use crate::verb::network::CreateNetworkError;
+use crate::volume::MountError;
 
 /// Random names tried before giving up.
 const NAME_ATTEMPTS: u32 = 32;
@@ -79,6 +81,12 @@ pub enum CreateError {
     /// Its networks make no sense.
     #[error(transparent)]
     Network(#[from] CreateNetworkError),
+    /// Its mounts cannot be as asked.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// A volume of it cannot be made.
+    #[error(transparent)]
+    Volume(#[from] VolumeCreateError),
     /// The container could not be written down.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -93,6 +101,8 @@ impl Classified for CreateError {
             Self::NameTaken(_) => ErrorClass::Conflict,
             Self::Image(error) => error.class(),
             Self::Network(error) => error.class(),
+            Self::Mount(error) => error.class(),
+            Self::Volume(error) => error.class(),
             Self::Record(_) | Self::Folder(_) => ErrorClass::Internal,
             _ => ErrorClass::InvalidParameter,
         }
@@ -128,7 +138,8 @@ impl Engine {
         }
         let arguments = arguments(&config)?;
         let id = Id::random().map_err(CreateError::Folder)?;
-        let record = Record {
+        let planned = self.plan_mounts(&config, &host_config)?;
+        let mut record = Record {
             name: ContainerName::random(0).map_err(CreateError::Folder)?,
             id,
             created: Timestamp::now(),
@@ -141,11 +152,24 @@ impl Engine {
             restart_count: 0,
             stopped_by_user: false,
             has_files: false,
+            mounts: Vec::new(),
         };
         // What would fail the start fails here, where the user typed it.
         oci::config(&record)?;
         files::hosts(&record, &files::Surroundings::default())?;
-        let container = self.write_down(record, name.as_ref())?;
+        if let Some(name) = &name {
+            self.containers().check_name(name)?;
+        }
+        let made = self.make_mounts(planned).await?;
+        record.mounts.clone_from(&made.mounts);
+        let container = match self.write_down(record, name.as_ref()) {
+            Ok(container) => container,
+            Err(error) => {
+                self.unmake_mounts(made).await;
+                return Err(error);
+            }
+        };
+        drop(made);
         self.announce(&container, "create", &[]);
         Ok(container)
     }

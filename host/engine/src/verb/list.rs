@@ -239,6 +239,10 @@ fn matches(one: &Listed, filters: &Filters, images: &BTreeMap<String, Image>) ->
                 .map_or("none", |health| health.status.name());
             status == value
         }
+        "volume" => record.mounts.iter().any(|mount| {
+            mount.destination == value.trim_end_matches('/')
+                || mount.volume().is_some_and(|name| name.as_str() == value)
+        }),
         "is-task" => value == "false",
         // Answered before.
         "before" | "since" => true,

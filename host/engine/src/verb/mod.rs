@@ -16,6 +16,7 @@ pub mod kill;
 pub mod list;
 pub mod logs;
 pub mod machine;
+mod mounts;
 pub mod network;
 pub mod pause;
 pub mod registry;
@@ -28,6 +29,7 @@ pub mod stats;
 pub mod stop;
 pub mod top;
 pub mod update;
+pub mod volumes;
 pub mod wait;
 
 use std::future::Future;

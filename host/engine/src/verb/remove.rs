@@ -53,14 +53,27 @@ impl Classified for RemoveError {
 }
 
 impl Engine {
-    /// Removes a container; one that runs only with `force`.
+    /// Removes a container; one that runs only with `force`. With `volumes`, those that were made
+    /// for it alone go, too.
     ///
     /// # Errors
     /// [`RemoveError`].
-    pub async fn remove(&self, reference: &str, force: bool) -> Result<(), RemoveError> {
+    pub async fn remove(
+        &self,
+        reference: &str,
+        force: bool,
+        volumes: bool,
+    ) -> Result<(), RemoveError> {
         let container = self.container(reference)?;
         let engine = self.clone();
-        to_the_end(async move { engine.remove_container(&container, force).await }).await
+        to_the_end(async move {
+            engine.remove_container(&container, force).await?;
+            if volumes {
+                engine.remove_own_volumes(&container).await;
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Removes every container that does not run and has these labels; returns their ids.
@@ -76,7 +89,7 @@ impl Engine {
                 .values("label")
                 .all(|wanted| Filters::label_matches(&record.config.labels, wanted));
             let id = record.id.to_string();
-            if labelled && self.remove(&id, false).await.is_ok() {
+            if labelled && self.remove(&id, false, false).await.is_ok() {
                 removed.push(id);
             }
         }
@@ -118,7 +131,9 @@ impl Engine {
         }
         if let Err(error) = self.remove_files(container).await {
             tracing::warn!(container = container.id().short(), %error, "failed to remove");
+            return;
         }
+        self.remove_own_volumes(container).await;
     }
 
     async fn remove_files(&self, container: &Arc<Container>) -> Result<(), RemoveError> {

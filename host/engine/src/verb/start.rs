@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dhow_protocol::{ConsoleSize, ExitStatus, FailureKind, Reply, Request, RunContainer, Signal};
+use dhow_protocol::{
+    ConsoleSize, ExitStatus, FailureKind, Grants, Reply, Request, RunContainer, Signal,
+};
 use tokio::net::UnixStream;
 
 use super::{blocking, to_the_end};
@@ -76,6 +78,9 @@ pub enum StartError {
         #[source]
         source: GuestError,
     },
+    /// A container whose namespace it shares does not run.
+    #[error("cannot join PID of a non running container: {0}")]
+    Donor(String),
     /// The machine refused or failed.
     #[error("failed to start the container's process")]
     Guest(#[source] GuestError),
@@ -86,7 +91,7 @@ impl Classified for StartError {
         match self {
             Self::Lookup(error) => error.class(),
             Self::AlreadyStarted => ErrorClass::NotModified,
-            Self::BeingRemoved => ErrorClass::Conflict,
+            Self::BeingRemoved | Self::Donor(_) => ErrorClass::Conflict,
             Self::Image(error) => error.class(),
             Self::Port(error) => error.class(),
             Self::Join(error) => error.class(),
@@ -234,7 +239,8 @@ impl Engine {
         let image = blocking(move || images.resolve(&image_id)).await?;
         let ports = bind(&record.host_config.port_bindings, self.ports()).await?;
         let joined = self.join(record)?;
-        let run = run_request(record, &joined)?;
+        let mut run = run_request(record, &joined)?;
+        run.grants = self.grants(record)?;
         let lease = self.machine().acquire().await?;
         let entered = match self
             .enter(&lease, image.layers.clone(), run.clone(), record)
@@ -290,6 +296,7 @@ impl Engine {
             at: Timestamp::now(),
         };
         let _was_starting = container.change(started);
+        self.announce_mounts(container, "mount");
         self.announce(container, "start", &[]);
         self.watch_health(container);
         let (engine, container) = (self.clone(), Arc::clone(container));
@@ -347,6 +354,7 @@ impl Engine {
             ("execDuration", run.as_secs().to_string()),
         ];
         self.announce(container, "die", &more);
+        self.announce_mounts(container, "unmount");
         pause
     }
 }
@@ -388,6 +396,7 @@ fn run_request(record: &Record, joined: &Joined) -> Result<RunContainer, StartEr
         open_stdin: config.open_stdin,
         init: record.host_config.init,
         console_size,
+        grants: Grants::default(),
     })
 }
 
