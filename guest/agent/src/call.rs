@@ -13,7 +13,7 @@ use vsock::VsockStream;
 
 use crate::message::{self, MessageError};
 use crate::process::{self, Lifetime};
-use crate::{clock, forward, power};
+use crate::{archive, clock, forward, power};
 
 /// How long the host has to take the reply to a shutdown before the power goes.
 const LAST_REPLY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -24,6 +24,8 @@ pub(crate) fn answer(runtime: &Runtime, mut stream: VsockStream) -> Result<(), M
         Request::Run(request) => return run(runtime, stream, &request),
         Request::Exec(request) => return exec(runtime, stream, &request),
         Request::Connect(request) => return connect(runtime, stream, &request),
+        Request::Pack { files, what } => return archive::pack(runtime, stream, &files, &what),
+        Request::Unpack(request) => return archive::unpack(runtime, stream, &request),
         Request::Shutdown { grace_ms } => return shutdown(runtime, stream, grace_ms),
         Request::Hello {
             protocol,
@@ -49,6 +51,27 @@ pub(crate) fn answer(runtime: &Runtime, mut stream: VsockStream) -> Result<(), M
                 .pause(&container, frozen)
                 .map_err(|error| error.failure()),
         ),
+        Request::StatPath { files, path } => {
+            match runtime.files(&files).and_then(|files| files.stat(&path)) {
+                Ok(status) => Reply::PathStat(status),
+                Err(error) => Reply::Failed(error.failure()),
+            }
+        }
+        Request::Processes { container } => match runtime.processes(&container) {
+            Ok(processes) => Reply::Processes(processes),
+            Err(error) => Reply::Failed(error.failure()),
+        },
+        Request::Usage { container } => match runtime.usage(&container) {
+            Ok(usage) => Reply::Usage(Box::new(usage)),
+            Err(error) => Reply::Failed(error.failure()),
+        },
+        Request::Update {
+            container,
+            resources_json,
+        } => match runtime.update(&container, &resources_json) {
+            Ok(warnings) => Reply::Updated { warnings },
+            Err(error) => Reply::Failed(error.failure()),
+        },
         Request::Remove { container } => {
             done(runtime.remove(&container).map_err(|error| error.failure()))
         }

@@ -3,11 +3,13 @@
 //! The agent is plain threads and blocking calls, a thread per connection: under User Mode Linux
 //! every system call costs 10 µs, and an event loop would double their number. This page is the
 //! table of contents: [`boot`] mounts, [`server`] accepts, [`call`] answers, [`process`] carries a
-//! process's streams, [`forward`] a published port's bytes, [`power`] ends it all.
+//! process's streams, [`forward`] a published port's bytes, [`archive`] archives of files, [`power`] ends it
+//! all.
 //!
 //! Rule: a host that breaks off must never stop a container, and nothing here may panic the
 //! machine for what a container or the host did.
 
+mod archive;
 mod boot;
 mod call;
 mod clock;

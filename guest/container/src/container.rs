@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use dhow_protocol::{Failure, FailureKind};
 
@@ -19,6 +20,12 @@ const MAX_EXECS: usize = 4096;
 
 /// The longest id, in bytes. Docker's have 64.
 const MAX_ID_BYTES: usize = 128;
+
+/// How long a place may be taken by somebody who is about to leave it.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Between two looks meanwhile.
+const BUSY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Why a container or process cannot be found, or made under this name.
 #[derive(Debug, thiserror::Error)]
@@ -216,6 +223,22 @@ impl Register {
         })
     }
 
+    /// As [`reserve`](Self::reserve), but waits while somebody else has the place for a while: to
+    /// clear up after the container, or to read its files.
+    pub(crate) fn reserve_in_turn(&self, id: &str) -> Result<Reserved<'_>, LookupError> {
+        let deadline = Instant::now() + BUSY_TIMEOUT;
+        loop {
+            match self.reserve(id) {
+                Err(LookupError::AlreadyRunning(_))
+                    if self.get(id).is_err() && Instant::now() < deadline =>
+                {
+                    std::thread::sleep(BUSY_INTERVAL);
+                }
+                other => return other,
+            }
+        }
+    }
+
     /// A running container.
     pub(crate) fn get(&self, id: &str) -> Result<Arc<Container>, LookupError> {
         match self.places().get(id) {
@@ -322,6 +345,18 @@ mod tests {
         let error = register.reserve("abc").unwrap_err();
 
         assert_eq!(error.kind(), FailureKind::Conflict);
+    }
+
+    #[test]
+    fn whoever_waits_gets_the_place_when_it_is_free() {
+        let register = Register::default();
+        let held = register.reserve("abc").unwrap();
+
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| register.reserve_in_turn("abc").map(drop));
+            drop(held);
+            waiting.join().unwrap().unwrap();
+        });
     }
 
     #[test]

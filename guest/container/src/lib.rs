@@ -13,6 +13,10 @@
 //! | [`Runtime::pause`] | `pause.rs` | freezes and thaws |
 //! | [`Runtime::attach`], [`Runtime::detach`] | `network/attach.rs` | connects and disconnects |
 //! | [`Runtime::network_namespace`] | `network/namespace.rs` | lets the agent connect to its ports |
+//! | [`Runtime::processes`] | `processes.rs` | lists its processes |
+//! | [`Runtime::usage`] | `usage.rs` | tells what it uses |
+//! | [`Runtime::update`] | `update.rs` | changes its limits |
+//! | [`Runtime::files`] | `files/` | reads and writes its files, as archives |
 //! | [`Runtime::finished`] | `finish.rs` | clears up after the first process has ended |
 //! | [`Runtime::remove`] | `remove.rs` | deletes what the data disk holds |
 //! | [`Runtime::shutdown`] | `shutdown.rs` | ends everything |
@@ -25,12 +29,14 @@
 mod cgroup;
 mod container;
 mod exec;
+mod files;
 mod finish;
 mod init;
 mod io;
 mod network;
 mod pause;
 mod plan;
+mod processes;
 mod reaper;
 mod remove;
 mod resize;
@@ -41,11 +47,14 @@ mod seccomp;
 mod shutdown;
 mod signal;
 mod spawn;
+mod update;
+mod usage;
 mod user;
 
 pub use crate::cgroup::{CgroupError, DeviceFilterError, LimitError};
 pub use crate::container::LookupError;
 pub use crate::exec::ExecError;
+pub use crate::files::{ChangeKind, Files, FilesError, UnpackOptions};
 pub use crate::finish::{FinishError, Finished};
 pub use crate::init::init_if_requested;
 pub use crate::io::{IoError, ProcessIo};
@@ -56,6 +65,7 @@ pub use crate::plan::mounts::MountError;
 pub use crate::plan::namespaces::NamespaceError;
 pub use crate::plan::process::ProcessError;
 pub use crate::plan::system::SystemError;
+pub use crate::processes::ProcessesError;
 pub use crate::reaper::{Exit, ExitWatch};
 pub use crate::remove::RemoveError;
 pub use crate::resize::ResizeError;
@@ -66,6 +76,8 @@ pub use crate::seccomp::SeccompError;
 pub use crate::shutdown::ShutdownError;
 pub use crate::signal::SignalError;
 pub use crate::spawn::SpawnError;
+pub use crate::update::UpdateError;
+pub use crate::usage::UsageError;
 pub use crate::user::UserError;
 
 use dhow_protocol::{Failure, FailureKind};

@@ -41,7 +41,7 @@ impl Runtime {
     /// [`RunError`]; then nothing of the container is left but what its directory on the data disk
     /// held before.
     pub fn run(&self, request: &RunContainer) -> Result<Process, RunError> {
-        let reserved = self.register.reserve(&request.id)?;
+        let reserved = self.register.reserve_in_turn(&request.id)?;
         let spec: Spec = serde_json::from_str(&request.config_json).map_err(RunError::Config)?;
         let oci = spec
             .process()

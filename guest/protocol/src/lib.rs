@@ -7,6 +7,8 @@
 //! - most calls: nothing, both sides close;
 //! - [`Request::Run`] and [`Request::Exec`], once answered [`Reply::Started`]: *stream frames*
 //!   ([`stream`]) both ways until the agent sends the exit frame;
+//! - [`Request::Pack`], once answered [`Reply::Packed`], and [`Request::Unpack`], once answered
+//!   [`Reply::Done`]: an archive in frames ([`files`]);
 //! - [`Request::Connect`], once answered [`Reply::Done`]: raw bytes (TCP) or datagrams (UDP).
 //!
 //! Host and agent are always of one build (the agent ships inside the host's distribution), so the
@@ -14,12 +16,16 @@
 //! catches a mix of builds. Rule: a length read from a peer is checked against its named bound
 //! before anything is allocated.
 
+pub mod facts;
+pub mod files;
 pub mod frame;
 pub mod network;
 pub mod reply;
 pub mod request;
 pub mod stream;
 
+pub use facts::{BlockUsage, CpuUsage, InterfaceUsage, MemoryUsage, ProcessFacts, Usage};
+pub use files::{ContainerFiles, Pack, PathStat, Unpack};
 pub use network::{Interface, NetworkSetup};
 pub use reply::{ExitStatus, Failure, FailureKind, Reply, Welcome};
 pub use request::{
@@ -28,7 +34,7 @@ pub use request::{
 };
 
 /// Raised with every change to a message or to the framing.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// The vsock port on which the agent listens for the host's connections.
 pub const AGENT_PORT: u32 = 1024;

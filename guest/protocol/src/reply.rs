@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::facts::{ProcessFacts, Usage};
+use crate::files::PathStat;
+
 /// The agent's answer to a [`Request`](crate::Request).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
@@ -16,6 +19,19 @@ pub enum Reply {
         /// What was asked for and could not be had, a line each, for the user.
         warnings: Vec<String>,
     },
+    /// The processes of a container.
+    Processes(Vec<ProcessFacts>),
+    /// What a container uses.
+    Usage(Box<Usage>),
+    /// Limits were changed.
+    Updated {
+        /// Those that were discarded, a line each, for the user.
+        warnings: Vec<String>,
+    },
+    /// What is at a path.
+    PathStat(PathStat),
+    /// An archive follows, of what is at a path where one was asked for.
+    Packed(Option<PathStat>),
     /// It did not work.
     Failed(Failure),
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::files::{ContainerFiles, Pack, Unpack};
 use crate::network::{Interface, NetworkSetup};
 
 /// The first message on a connection.
@@ -46,6 +47,42 @@ pub enum Request {
         /// Whether to freeze (true) or thaw (false).
         frozen: bool,
     },
+    /// Asks for the processes of a running container. Answered with
+    /// [`Reply::Processes`](crate::Reply::Processes).
+    Processes {
+        /// The container's id.
+        container: String,
+    },
+    /// Asks what a running container uses. Answered with [`Reply::Usage`](crate::Reply::Usage).
+    Usage {
+        /// The container's id.
+        container: String,
+    },
+    /// Changes limits of a running container. Answered with
+    /// [`Reply::Updated`](crate::Reply::Updated).
+    Update {
+        /// The container's id.
+        container: String,
+        /// OCI `linux.resources`; what is not in it stays.
+        resources_json: String,
+    },
+    /// Asks what is at a path of a container. Answered with
+    /// [`Reply::PathStat`](crate::Reply::PathStat).
+    StatPath {
+        /// Of which container.
+        files: ContainerFiles,
+        /// The path, from the container's root.
+        path: String,
+    },
+    /// Asks for an archive of a container's files.
+    Pack {
+        /// Of which container.
+        files: ContainerFiles,
+        /// Which files.
+        what: Pack,
+    },
+    /// Has an archive unpacked in a container.
+    Unpack(Unpack),
     /// Deletes what the data disk holds of a container that is not running. Unknown ids are fine.
     Remove {
         /// The container's id.

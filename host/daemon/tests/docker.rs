@@ -378,8 +378,8 @@ async fn what_is_not_there_yet_is_refused_by_name() {
     let volume = fixture
         .docker(&["run", "--rm", "-v", "/tmp:/x", "busybox", "true"])
         .await;
-    let restart = fixture
-        .docker(&["run", "-d", "--restart", "always", "busybox", "true"])
+    let cgroup = fixture
+        .docker(&["run", "-d", "--cgroup-parent", "x", "busybox", "true"])
         .await;
 
     assert!(
@@ -389,9 +389,9 @@ async fn what_is_not_there_yet_is_refused_by_name() {
     );
     assert_eq!(volume.code, 125);
     assert!(
-        restart.stderr.contains("--restart is not supported"),
+        cgroup.stderr.contains("--cgroup-parent is not supported"),
         "{}",
-        restart.stderr
+        cgroup.stderr
     );
 }
 

@@ -93,12 +93,7 @@ impl Engine {
         })?;
         let leftovers = options.home.join(MACHINE).join("removed");
         let notices = Notices::default();
-        if lost > 0 {
-            notices.add(format!(
-                "{lost} running container(s) ended when the daemon was killed; \
-                 start them again with `dhow start`"
-            ));
-        }
+        tell_lost(&lost, &notices);
         let instance: [u8; 8] = random_bytes().map_err(failed)?;
         Ok(Self(Arc::new(Inner {
             home: options.home,
@@ -256,5 +251,28 @@ impl Engine {
                 .collect(),
             time: Timestamp::now(),
         });
+    }
+}
+
+/// Says what was lost with the daemon before, and who starts it again.
+fn tell_lost(lost: &[Arc<Container>], notices: &Notices) {
+    let (back, gone): (Vec<_>, Vec<_>) = lost.iter().partition(|container| {
+        let record = container.record();
+        let policy = record.host_config.restart_policy;
+        policy.starts_with_daemon(record.stopped_by_user)
+    });
+    if !gone.is_empty() {
+        notices.add(format!(
+            "{} running container(s) ended when the daemon was killed; \
+             start them again with `dhow start`",
+            gone.len()
+        ));
+    }
+    if !back.is_empty() {
+        notices.add(format!(
+            "{} running container(s) ended when the daemon was killed and are started again, \
+             as their restart policy says",
+            back.len()
+        ));
     }
 }

@@ -32,9 +32,9 @@ pub use registry::{
     RegistrySettings, SettingsError,
 };
 pub use store::{
-    Image, ImageStore, ImageSummary, ImportError, ImportOptions, Layer, LayerStep, LoadError,
-    LoadEvent, LoadedImage, OpenError, PullError, PullEvent, PullRequest, Pulled, PushError,
-    PushEvent, PushRequest, PushStep, Pushed, RemoveError, Removed, ResolveError, SaveError,
-    StoreError, TagError,
+    CommitError, CommitOptions, Image, ImageStore, ImageSummary, ImportError, ImportOptions, Layer,
+    LayerStep, LoadError, LoadEvent, LoadedImage, OpenError, PullError, PullEvent, PullRequest,
+    Pulled, PushError, PushEvent, PushRequest, PushStep, Pushed, RemoveError, Removed,
+    ResolveError, SaveError, StoreError, TagError,
 };
 pub use tar::TarError;

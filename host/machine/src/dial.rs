@@ -63,8 +63,12 @@ pub(crate) async fn send<T: Serialize>(
     stream.write_all(&bytes).await.map_err(CallError::Broken)
 }
 
-/// Reads the reply; a failure told by the agent becomes [`CallError::Failed`].
-pub(crate) async fn receive(stream: &mut UnixStream) -> Result<Reply, CallError> {
+/// Reads a reply; a failure told by the agent becomes [`CallError::Failed`]. For calls that have a
+/// further reply after what was sent on their connection.
+///
+/// # Errors
+/// [`CallError`].
+pub async fn receive(stream: &mut UnixStream) -> Result<Reply, CallError> {
     let mut prefix = [0; frame::PREFIX_BYTES];
     stream
         .read_exact(&mut prefix)

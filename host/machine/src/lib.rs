@@ -17,7 +17,7 @@ pub mod probe;
 pub mod spec;
 pub mod uml;
 
-pub use dial::CallError;
+pub use dial::{CallError, receive};
 pub use engine::{Engine, EngineChoice};
 pub use machine::{
     Machine, MachineConfig, MachineExit, MachineFacts, MapError, StartError, StopError,

@@ -130,13 +130,13 @@ fn a_name_is_taken_once() {
     let home = Home::with_image(BUSYBOX);
     let _ = home.dhow(&["create", "--name", "one", BUSYBOX]).succeed();
 
-    let second = home.dhow(&["create", "--name", "one", BUSYBOX]).exit(125);
+    let second = home.dhow(&["create", "--name", "one", BUSYBOX]).exit(1);
+    let third = home.dhow(&["run", "--name", "one", BUSYBOX]).exit(125);
 
-    assert!(
-        second.stderr.contains("\"/one\" is already in use"),
-        "{}",
-        second.stderr
-    );
+    for refused in [second, third] {
+        let told = refused.stderr.contains("\"/one\" is already in use");
+        assert!(told, "{refused:?}");
+    }
 }
 
 #[test]

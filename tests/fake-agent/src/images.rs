@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 
 use dhow_engine::image::{
-    Image, ImageError, ImageLayer, ImageLibrary, ImportOptions, LoadProgress, PullEvent,
-    PullRequest, Pulled, PushEvent, PushRequest, Pushed, RegistryClient, RemovedImage,
+    CommitOptions, Image, ImageError, ImageLayer, ImageLibrary, ImportOptions, LoadProgress,
+    PullEvent, PullRequest, Pulled, PushEvent, PushRequest, Pushed, RegistryClient, RemovedImage,
 };
 
 /// The id of the one image.
@@ -86,6 +86,12 @@ impl ImageLibrary for FakeImages {
         std::io::copy(tar, &mut std::io::sink())
             .map_err(|error| ImageError::Invalid(error.into()))?;
         Ok(ID.to_owned())
+    }
+
+    fn commit(&self, layer: &mut dyn Read, options: &CommitOptions) -> Result<String, ImageError> {
+        std::io::copy(layer, &mut std::io::sink())
+            .map_err(|error| ImageError::Invalid(error.into()))?;
+        self.resolve(&options.base).map(|image| image.id)
     }
 
     fn tag(&self, source: &str, _target: &str) -> Result<(), ImageError> {

@@ -16,8 +16,12 @@ static STORE: LazyLock<(tempfile::TempDir, ImageStore)> = LazyLock::new(|| {
 fuzz_target!(|bytes: &[u8]| {
     let store = &STORE.1;
     if let Ok(id) = store.import(bytes, &ImportOptions::default(), None) {
-        let image = store.resolve(&id.to_string()).expect("what was imported is there");
+        let image = store
+            .resolve(&id.to_string())
+            .expect("what was imported is there");
         assert_eq!(image.layers[0].size % 4096, 0);
-        store.remove(&id.to_string(), true, &|_| None).expect("what is there can be removed");
+        store
+            .remove(&id.to_string(), true, &|_| None)
+            .expect("what is there can be removed");
     }
 });

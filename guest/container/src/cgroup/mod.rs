@@ -11,7 +11,7 @@
 pub(crate) mod devices;
 pub(crate) mod limits;
 
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 const FREEZE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The largest of the kernel's files that we read, in bytes.
-const MAX_FILE_BYTES: usize = 4096;
+const MAX_FILE_BYTES: usize = 16 * 1024;
 
 /// Why a group cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +158,21 @@ fn read(path: &Path) -> Result<String, CgroupError> {
     Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }
 
+/// The ids in a group's `cgroup.procs`, at most so many.
+fn ids_in(group: &Path, most: usize) -> Result<Vec<u32>, CgroupError> {
+    let path = group.join("cgroup.procs");
+    let error = |error: std::io::Error| CgroupError::Read {
+        path: path.clone(),
+        errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
+    };
+    let file = std::fs::File::open(&path).map_err(error)?;
+    let lines = std::io::BufReader::new(file).lines().take(most);
+    let ids = lines.map(|line| Ok(line.map_err(error)?.trim().parse().unwrap_or(0)));
+    // 0 is a process of another pid namespace.
+    let known = |id: &Result<u32, CgroupError>| !matches!(id, Ok(0));
+    ids.filter(known).collect()
+}
+
 fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
     write_file(path, value).map_err(|errno| CgroupError::Write {
         path: path.to_owned(),
@@ -186,6 +201,23 @@ impl Cgroup {
     /// The group's directory, to start processes in.
     pub(crate) fn folder(&self) -> BorrowedFd<'_> {
         self.folder.as_fd()
+    }
+
+    /// The content of one of its files.
+    pub(crate) fn file(&self, name: &str) -> Result<String, CgroupError> {
+        read(&self.path.join(name))
+    }
+
+    /// Ids of its processes, those of groups that the container made below it included; at most so
+    /// many.
+    pub(crate) fn process_ids(&self, most: usize) -> Result<Vec<u32>, CgroupError> {
+        let mut ids = ids_in(&self.path, most)?;
+        for group in self.groups_below() {
+            let room = most.saturating_sub(ids.len());
+            // A group may go while we look.
+            ids.extend(ids_in(&group, room).unwrap_or_default());
+        }
+        Ok(ids)
     }
 
     /// Kills every process in the group.
@@ -254,6 +286,13 @@ impl Cgroup {
 
     /// Deletes empty groups that a container made below its own (a privileged one may).
     fn delete_groups_below(&self) {
+        for group in self.groups_below().iter().rev() {
+            let _removed = rustix::fs::rmdir(group);
+        }
+    }
+
+    /// Groups that a container made below its own, each after the one it is in.
+    fn groups_below(&self) -> Vec<PathBuf> {
         let mut left = vec![self.path.clone()];
         let mut found = Vec::new();
         while let Some(group) = left.pop() {
@@ -267,9 +306,7 @@ impl Cgroup {
                 }
             }
         }
-        for group in found.iter().rev() {
-            let _removed = rustix::fs::rmdir(group);
-        }
+        found
     }
 
     /// Waits until a line appears in `cgroup.events`, whose changes the kernel announces.
@@ -357,6 +394,19 @@ mod tests {
         std::fs::write(folder.path().join("memory.events"), events).unwrap();
 
         assert!(!cgroup_in(folder.path()).was_out_of_memory());
+    }
+
+    #[test]
+    fn processes_of_groups_below_count() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("below")).unwrap();
+        std::fs::write(folder.path().join("cgroup.procs"), "1\n2\n").unwrap();
+        std::fs::write(folder.path().join("below/cgroup.procs"), "3\n4\n").unwrap();
+
+        let cgroup = cgroup_in(folder.path());
+
+        assert_eq!(cgroup.process_ids(10).unwrap(), [1, 2, 3, 4]);
+        assert_eq!(cgroup.process_ids(3).unwrap(), [1, 2, 3]);
     }
 
     #[test]

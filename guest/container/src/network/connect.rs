@@ -68,6 +68,8 @@ impl Networks {
         interfaces: &[Interface],
     ) -> Result<(Vec<Connection>, Entered<'_>), NetworkError> {
         setup::check(interfaces)?;
+        // Its socket is one of the machine's own namespace, which this thread is about to leave.
+        self.0.state().machine()?;
         let (entered, namespace) = self.enter_new()?;
         let socket = Netlink::new()?;
         let connections = self.plug(interfaces, namespace.as_fd())?;
@@ -94,9 +96,11 @@ impl Networks {
         let mut state = self.0.state();
         let nic = state.machine()?.nic;
         let mut batch = Batch::default();
-        let mut connections = Vec::new();
+        let (mut connections, mut bridges) = (Vec::new(), Vec::new());
         for interface in interfaces {
-            state.join_bridge(interface.vlan, &mut batch)?;
+            if state.join_bridge(interface.vlan, &mut batch)? {
+                bridges.push(interface.vlan);
+            }
             state.serial += 1;
             setup::pair(&mut batch, interface, state.serial, nic, namespace);
             connections.push(Connection {
@@ -111,6 +115,9 @@ impl Networks {
             });
         }
         let made = state.machine()?.socket.perform(batch);
+        if made.is_err() {
+            state.unmake_bridges(&bridges);
+        }
         drop(state);
         if let Err(error) = made {
             self.release(connections);

@@ -177,17 +177,30 @@ impl State {
         Ok(self.machine.as_ref().expect("made above"))
     }
 
-    /// One more container on the bridge of a VLAN, which is made where missing.
-    fn join_bridge(&mut self, vlan: u16, batch: &mut Batch) -> Result<(), NetworkError> {
+    /// One more container on the bridge of a VLAN, which is made where missing; tells whether it was.
+    fn join_bridge(&mut self, vlan: u16, batch: &mut Batch) -> Result<bool, NetworkError> {
         let nic = self.machine()?.nic;
         if let Some(containers) = self.bridges.get_mut(&vlan) {
             *containers += 1;
             self.idle.retain(|idle| *idle != vlan);
-            return Ok(());
+            return Ok(false);
         }
         setup::bridge(batch, vlan, nic);
         self.bridges.insert(vlan, 1);
-        Ok(())
+        Ok(true)
+    }
+
+    /// Takes bridges back that were not made whole.
+    fn unmake_bridges(&mut self, vlans: &[u16]) {
+        let mut batch = Batch::default();
+        for vlan in vlans {
+            self.bridges.remove(vlan);
+            setup::delete_bridge(&mut batch, *vlan);
+        }
+        if let Some(machine) = &self.machine {
+            // What was not made cannot be deleted.
+            let _partly = machine.socket.perform(batch);
+        }
     }
 
     /// One container less on the bridge of a VLAN.

@@ -1,15 +1,16 @@
 //! Containers: create, start, attach, wait and everything else done to one.
 
 use hyper::Method;
+use serde::{Deserialize, Serialize};
 
 use super::connection::{Client, full};
 use super::error::ClientError;
 use super::hijack::Hijacked;
 use super::models::{ContainerExit, ContainerFacts, ContainerSummary, CreatedContainer, TopReply};
-use super::request::ContainerCreateBody;
+use super::request::{ContainerCreateBody, RestartPolicy};
 use super::streamed::StreamedBody;
 use super::target::Target;
-use crate::warning;
+use crate::{NOTICES_HEADER, warning};
 
 /// What `attach` is to carry.
 #[derive(Debug, Clone, Copy, Default)]
@@ -91,6 +92,50 @@ impl PendingExit {
     }
 }
 
+/// What to change in a container; what is `None` stays. A struct of our own: the model of Docker's
+/// description sends empty lists, which would mean "none" to Docker.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerUpdateBody {
+    /// Bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<i64>,
+    /// Bytes, with swap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_swap: Option<i64>,
+    /// Bytes, soft.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_reservation: Option<i64>,
+    /// Processors in 10⁻⁹.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nano_cpus: Option<i64>,
+    /// Weight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_shares: Option<i64>,
+    /// Microseconds a period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_quota: Option<i64>,
+    /// Microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_period: Option<i64>,
+    /// Processors to run on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpuset_cpus: Option<String>,
+    /// Processes at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids_limit: Option<i64>,
+    /// What happens when it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_policy: Option<RestartPolicy>,
+}
+
+/// The answer to a change.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Updated {
+    warnings: Option<Vec<String>>,
+}
+
 fn container(id: &str, verb: &str) -> Target {
     Target::of(&["containers", id, verb])
 }
@@ -117,7 +162,24 @@ impl Client {
     pub async fn start_container(&self, id: &str) -> Result<Vec<String>, ClientError> {
         let target = container(id, "start");
         let (headers, _empty) = self.exchange(Method::POST, &target, None).await?;
-        Ok(warning::read(&headers))
+        let mut told = warning::read(&headers);
+        if headers.contains_key(NOTICES_HEADER) {
+            told.extend(self.notices().await?);
+        }
+        Ok(told)
+    }
+
+    /// Changes limits and restart policy; returns what the user should know, a line each.
+    ///
+    /// # Errors
+    /// 404 when there is no such container, 400 when a limit makes no sense.
+    pub async fn update_container(
+        &self,
+        id: &str,
+        body: &ContainerUpdateBody,
+    ) -> Result<Vec<String>, ClientError> {
+        let updated: Updated = self.submit(&container(id, "update"), body).await?;
+        Ok(updated.warnings.unwrap_or_default())
     }
 
     /// Opens the container's streams.

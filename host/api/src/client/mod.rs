@@ -13,12 +13,14 @@ mod connection;
 mod containers;
 mod error;
 mod exec;
+mod files;
 mod frames;
 mod hijack;
 mod images;
 mod models;
 mod networks;
 mod registry;
+mod stats;
 mod streamed;
 mod system;
 mod target;
@@ -28,6 +30,7 @@ pub use connection::Client;
 pub use containers::{AttachOptions, ListOptions, LogOptions, PendingExit, WaitCondition};
 pub use error::ClientError;
 pub use exec::ExecOptions;
+pub use files::{CommitOptions, FileChange};
 pub use frames::{Channel, FrameDecoder, FrameError};
 pub use hijack::{Hijacked, HijackedReader};
 pub use images::ImportOptions;
@@ -38,17 +41,19 @@ pub use models::{
     Progress, ProgressDetail, ProgressError, PrunedImages, RemovedImage, SummaryNetworks, TopReply,
 };
 pub use registry::RegistryAuth;
+pub use stats::ContainerStats;
 pub use streamed::StreamedBody;
 pub use target::Target;
 pub use upload::Upload;
 
 /// Models of requests, as Docker's own description of the API has them.
 pub mod request {
+    pub use super::containers::ContainerUpdateBody;
     pub use bollard_stubs::models::{
-        ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, Ipam, IpamConfig,
-        Mount, MountTmpfsOptions, MountType, NetworkConnectRequest, NetworkCreateRequest,
-        NetworkDisconnectRequest, NetworkingConfig, PortBinding, ResourcesUlimits, RestartPolicy,
-        RestartPolicyNameEnum,
+        ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig, Ipam,
+        IpamConfig, Mount, MountTmpfsOptions, MountType, NetworkConnectRequest,
+        NetworkCreateRequest, NetworkDisconnectRequest, NetworkingConfig, PortBinding,
+        ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
     };
 }
 

@@ -178,6 +178,40 @@ pub struct UlimitRequest {
 pub struct RestartPolicyRequest {
     /// `no`, `always`, `on-failure` or `unless-stopped`.
     pub name: Option<String>,
+    /// How often `on-failure` tries again; 0 is no limit.
+    pub maximum_retry_count: Option<i64>,
+}
+
+/// `POST /containers/{id}/update`: what is not there stays.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ContainerUpdateRequest {
+    /// Bytes.
+    pub memory: Option<i64>,
+    /// Bytes, with swap.
+    pub memory_swap: Option<i64>,
+    /// Bytes, soft.
+    pub memory_reservation: Option<i64>,
+    /// CPUs in 10⁻⁹.
+    #[serde(rename = "NanoCpus")]
+    pub nano_cpus: Option<i64>,
+    /// Microseconds a period.
+    pub cpu_quota: Option<i64>,
+    /// Microseconds.
+    pub cpu_period: Option<i64>,
+    /// Weight.
+    pub cpu_shares: Option<i64>,
+    /// CPUs to run on.
+    pub cpuset_cpus: Option<String>,
+    /// Memory nodes to use.
+    pub cpuset_mems: Option<String>,
+    /// Processes at most.
+    pub pids_limit: Option<i64>,
+    /// What happens when it ends.
+    pub restart_policy: Option<RestartPolicyRequest>,
+    /// Everything else, to be refused by name where it asks for something.
+    #[serde(flatten)]
+    pub rest: BTreeMap<String, Value>,
 }
 
 /// Where a container's output goes.

@@ -11,8 +11,8 @@ mod network;
 use serde::{Deserialize, Deserializer};
 
 pub use container::{
-    ContainerCreateRequest, HostConfigRequest, LogConfigRequest, PortBindingRequest,
-    RestartPolicyRequest, UlimitRequest,
+    ContainerCreateRequest, ContainerUpdateRequest, HostConfigRequest, LogConfigRequest,
+    PortBindingRequest, RestartPolicyRequest, UlimitRequest,
 };
 pub use exec::{ExecCreateRequest, ExecStartRequest};
 pub use network::{

@@ -130,6 +130,10 @@ pub(crate) struct ContainerArgs {
     #[arg(long, value_name = "SIZE", help_heading = "Files")]
     pub(crate) shm_size: Option<String>,
 
+    /// How its health is checked.
+    #[command(flatten)]
+    pub(crate) health: HealthArgs,
+
     /// Limits on what it may use.
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
@@ -203,10 +207,52 @@ pub(crate) struct NetworkArgs {
     pub(crate) link_local_ip: Vec<String>,
 }
 
+/// How a container's health is checked.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Health")]
+pub(crate) struct HealthArgs {
+    /// Run this in its shell to see whether it is well
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) health_cmd: Option<String>,
+    /// From one check to the next
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) health_interval: Option<String>,
+    /// How long one check may take
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) health_timeout: Option<String>,
+    /// Failures in a row that make it unhealthy
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub(crate) health_retries: Option<i64>,
+    /// How long failures do not count after its start
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) health_start_period: Option<String>,
+    /// From one check to the next meanwhile
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) health_start_interval: Option<String>,
+    /// Make no checks, whatever the image says
+    #[arg(long)]
+    pub(crate) no_healthcheck: bool,
+}
+
 /// What a container may use at most.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArgs {
+    /// Those that can be changed later.
+    #[command(flatten)]
+    pub(crate) changeable: ChangeableLimitArgs,
+    /// A limit per process, such as nofile=1024:2048
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub(crate) ulimit: Vec<String>,
+    /// How soon it is killed when memory runs out, from -1000 to 1000
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub(crate) oom_score_adj: Option<i64>,
+}
+
+/// Limits that a running container can be given.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct ChangeableLimitArgs {
     /// Memory, such as 512m
     #[arg(short, long, value_name = "SIZE")]
     pub(crate) memory: Option<String>,
@@ -234,12 +280,6 @@ pub(crate) struct LimitArgs {
     /// Processes; -1 for no limit
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub(crate) pids_limit: Option<i64>,
-    /// A limit per process, such as nofile=1024:2048
-    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
-    pub(crate) ulimit: Vec<String>,
-    /// How soon it is killed when memory runs out, from -1000 to 1000
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
-    pub(crate) oom_score_adj: Option<i64>,
 }
 
 /// When an image would be fetched.

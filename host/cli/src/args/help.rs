@@ -5,14 +5,16 @@ use clap::{ArgAction, Command, CommandFactory};
 use super::Cli;
 
 /// Groups of the first page, by the verbs' names.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     (
         "Run containers",
         &["run", "exec", "create", "start", "attach"],
     ),
     (
         "Look after them",
-        &["ps", "logs", "inspect", "top", "port", "events", "wait"],
+        &[
+            "ps", "logs", "inspect", "top", "stats", "port", "events", "wait", "update",
+        ],
     ),
     (
         "End them",
@@ -20,6 +22,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "stop", "restart", "kill", "pause", "unpause", "rm", "rename",
         ],
     ),
+    ("Their files", &["cp", "diff", "export", "commit"]),
     (
         "Images",
         &[

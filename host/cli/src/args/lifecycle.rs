@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::container::ChangeableLimitArgs;
+
 /// One or more containers.
 #[derive(Debug, Args)]
 pub(crate) struct NamesArgs {
@@ -154,4 +156,18 @@ pub(crate) struct RenameArgs {
     pub(crate) container: String,
     /// The name to give it
     pub(crate) new_name: String,
+}
+
+/// `dhow update`.
+#[derive(Debug, Args)]
+pub(crate) struct UpdateArgs {
+    /// Limits on what it may use.
+    #[command(flatten)]
+    pub(crate) limits: ChangeableLimitArgs,
+    /// Start again when it stops: no, always, unless-stopped, on-failure[:TIMES]
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) restart: Option<String>,
+    /// Names or ids
+    #[arg(value_name = "CONTAINER", required = true)]
+    pub(crate) containers: Vec<String>,
 }

@@ -107,6 +107,26 @@ pub(crate) struct TopArgs {
     pub(crate) ps_options: Vec<String>,
 }
 
+/// `dhow stats`.
+#[derive(Debug, Args)]
+pub(crate) struct StatsArgs {
+    /// Also containers that do not run
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// `json`, or a Go template
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+    /// Show it once
+    #[arg(long)]
+    pub(crate) no_stream: bool,
+    /// Show whole ids
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// Names or ids; all that run without any
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+}
+
 /// `dhow port`.
 #[derive(Debug, Args)]
 pub(crate) struct PortArgs {

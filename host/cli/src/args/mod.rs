@@ -4,6 +4,7 @@
 //! help are ours. What a flag means is in `resolve`.
 
 pub(crate) mod container;
+pub(crate) mod files;
 pub(crate) mod help;
 pub(crate) mod image;
 pub(crate) mod lifecycle;
@@ -73,6 +74,16 @@ pub(crate) enum Verb {
     Rm(lifecycle::RemoveArgs),
     /// Give a container another name
     Rename(lifecycle::RenameArgs),
+    /// Copy files into a container or out of one
+    Cp(files::CopyArgs),
+    /// Show what a container has changed in its files
+    Diff(files::DiffArgs),
+    /// Make an image of a container
+    Commit(files::CommitArgs),
+    /// Write all files of a container as an archive
+    Export(files::ExportArgs),
+    /// Change the limits of containers
+    Update(Box<lifecycle::UpdateArgs>),
 
     /// List containers
     Ps(look::PsArgs),
@@ -82,6 +93,8 @@ pub(crate) enum Verb {
     Inspect(look::InspectArgs),
     /// Show the processes of a container
     Top(look::TopArgs),
+    /// Show what containers use
+    Stats(look::StatsArgs),
     /// Show where a container's ports are published
     Port(look::PortArgs),
     /// Show what happens, as it happens

@@ -197,6 +197,7 @@ async fn serve_api(
         .context("failed to prepare the socket")?;
     let listener =
         tokio::net::UnixListener::from_std(listener).context("failed to watch the socket")?;
+    engine.start_by_policy();
     ready().context("failed to report readiness")?;
     let options = ServeOptions {
         idle_timeout: Some(idle),

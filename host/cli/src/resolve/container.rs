@@ -9,8 +9,8 @@ use dhow_api::client::request::{
 };
 
 use super::network::{self, Networks};
-use super::{environment, labels, mounts, ports, size, ulimits};
-use crate::args::container::{ContainerArgs, LimitArgs};
+use super::{environment, health, labels, mounts, ports, size, ulimits};
+use crate::args::container::{ChangeableLimitArgs, ContainerArgs};
 
 /// Billionths of a processor, the API's unit for `--cpus`.
 const NANO: f64 = 1e9;
@@ -101,6 +101,7 @@ pub(crate) fn resolve(args: &ContainerArgs, streams: Streams) -> Result<Containe
         exposed_ports: Some(exposed),
         stop_signal: args.stop_signal.clone(),
         stop_timeout: args.stop_timeout,
+        healthcheck: health::resolve(&args.health)?,
         host_config: Some(host_config(args, published, &networks)?),
         networking_config: networks.config,
         ..ContainerCreateBody::default()
@@ -128,7 +129,7 @@ fn host_config(
         dns_search: non_empty(&args.dns_search),
         group_add: non_empty(&args.group_add),
         init: args.init.then_some(true),
-        restart_policy: Some(restart_policy(args)?),
+        restart_policy: Some(restart_policy_of(args)?),
         mounts: Some(mounts.collect::<Result<Vec<_>>>()?),
         tmpfs: Some(mounts::parse_tmpfs(&args.tmpfs)?),
         readonly_rootfs: Some(args.read_only),
@@ -140,11 +141,18 @@ fn host_config(
         sysctls: Some(sysctls(&args.sysctl)?),
         ..HostConfig::default()
     };
-    limits(&args.limits, config)
+    let ulimits = args.limits.ulimit.iter();
+    let ulimits = ulimits.map(|text| ulimits::parse(text));
+    let config = HostConfig {
+        ulimits: Some(ulimits.collect::<Result<Vec<_>>>()?),
+        oom_score_adj: args.limits.oom_score_adj,
+        ..config
+    };
+    limits(&args.limits.changeable, config)
 }
 
-fn limits(args: &LimitArgs, config: HostConfig) -> Result<HostConfig> {
-    let ulimits = args.ulimit.iter().map(|text| ulimits::parse(text));
+/// Adds the limits that can be changed later.
+pub(crate) fn limits(args: &ChangeableLimitArgs, config: HostConfig) -> Result<HostConfig> {
     Ok(HostConfig {
         memory: args.memory.as_deref().map(size::parse).transpose()?,
         memory_swap: args
@@ -163,8 +171,6 @@ fn limits(args: &LimitArgs, config: HostConfig) -> Result<HostConfig> {
         cpu_period: args.cpu_period,
         cpuset_cpus: args.cpuset_cpus.clone(),
         pids_limit: args.pids_limit,
-        ulimits: Some(ulimits.collect::<Result<Vec<_>>>()?),
-        oom_score_adj: args.oom_score_adj,
         ..config
     })
 }
@@ -193,8 +199,16 @@ fn bindings(published: Vec<ports::Published>) -> HashMap<String, Option<Vec<Port
     bindings
 }
 
-fn restart_policy(args: &ContainerArgs) -> Result<RestartPolicy> {
-    let text = args.restart.as_deref().unwrap_or("no");
+fn restart_policy_of(args: &ContainerArgs) -> Result<RestartPolicy> {
+    let policy = restart_policy(args.restart.as_deref().unwrap_or("no"))?;
+    if args.rm && policy.name != Some(RestartPolicyNameEnum::NO) {
+        bail!("--restart and --rm exclude each other");
+    }
+    Ok(policy)
+}
+
+/// Reads `--restart`.
+pub(crate) fn restart_policy(text: &str) -> Result<RestartPolicy> {
     let (name, times) = text
         .split_once(':')
         .map_or((text, None), |(name, n)| (name, Some(n)));
@@ -207,9 +221,6 @@ fn restart_policy(args: &ContainerArgs) -> Result<RestartPolicy> {
     };
     if times.is_some() && policy != RestartPolicyNameEnum::ON_FAILURE {
         bail!("invalid restart policy \"{text}\": only on-failure counts");
-    }
-    if args.rm && policy != RestartPolicyNameEnum::NO {
-        bail!("--restart and --rm exclude each other");
     }
     let times = times.map(str::parse::<i64>).transpose();
     let times = times.with_context(|| format!("invalid restart policy \"{text}\""))?;

@@ -8,6 +8,7 @@ pub(crate) mod container;
 pub(crate) mod duration;
 pub(crate) mod environment;
 pub(crate) mod filters;
+pub(crate) mod health;
 pub(crate) mod labels;
 pub(crate) mod mounts;
 pub(crate) mod network;

@@ -29,3 +29,8 @@ pub(crate) fn size() -> Option<WindowSize> {
 pub(crate) fn stdin_is_terminal() -> bool {
     termios::isatty(io::stdin())
 }
+
+/// Whether standard output is a terminal.
+pub(crate) fn stdout_is_terminal() -> bool {
+    termios::isatty(io::stdout())
+}

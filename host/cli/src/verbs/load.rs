@@ -104,6 +104,20 @@ pub(super) fn explain(
     }
 }
 
+/// The same for an answer without a body.
+pub(super) fn prefer_our_reason(
+    answer: Result<(), ClientError>,
+    mut sent: mpsc::Receiver<io::Error>,
+) -> Result<(), Failure> {
+    match (answer, sent.try_recv()) {
+        (Ok(()), _) => Ok(()),
+        (Err(_), Ok(reading)) => Err(anyhow::Error::from(reading)
+            .context("failed to read the archive")
+            .into()),
+        (Err(error), Err(_)) => Err(error.into()),
+    }
+}
+
 /// The next step the daemon tells of; a failure it tells of is one.
 pub(super) async fn next_step(body: &mut StreamedBody) -> Result<Option<Progress>, Failure> {
     let Some(step) = body.next_json::<Progress>().await? else {

@@ -6,6 +6,7 @@
 mod attach;
 mod attached;
 mod completion;
+mod cp;
 mod create;
 mod daemon;
 mod doctor;
@@ -13,6 +14,7 @@ mod each;
 mod env;
 mod events;
 mod exec;
+mod files;
 mod history;
 mod image;
 mod images;
@@ -31,8 +33,10 @@ mod run;
 mod save;
 mod search;
 mod start;
+mod stats;
 mod top;
 mod transfer;
+mod update;
 mod version;
 mod wait;
 
@@ -94,6 +98,12 @@ async fn client_verb(verb: Verb, context: &Context) -> Outcome {
         Verb::Ps(args) => ps::ps(context, args).await,
         Verb::Logs(args) => logs::logs(context, args).await,
         Verb::Inspect(args) => inspect::inspect(context, args).await,
+        Verb::Cp(args) => cp::cp(context, args).await,
+        Verb::Diff(args) => files::diff(context, args).await,
+        Verb::Commit(args) => files::commit(context, args).await,
+        Verb::Export(args) => files::export(context, args).await,
+        Verb::Update(args) => update::update(context, *args).await,
+        Verb::Stats(args) => stats::stats(context, args).await,
         Verb::Top(args) => top::top(context, args).await,
         Verb::Port(args) => port::port(context, args).await,
         Verb::Events(args) => events::events(context, args).await,

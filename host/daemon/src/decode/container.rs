@@ -2,10 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use dhow_api::request::{ContainerCreateRequest, HostConfigRequest, PortBindingRequest};
-use dhow_engine::container::{ContainerConfig, HostConfig, Resources, Ulimit};
+use dhow_api::request::{
+    ContainerCreateRequest, ContainerUpdateRequest, HostConfigRequest, PortBindingRequest,
+    RestartPolicyRequest,
+};
+use dhow_engine::container::{
+    ContainerConfig, HealthCheck, HostConfig, Resources, RestartPolicy, Ulimit,
+};
 use dhow_engine::port::{ContainerPort, PortError, RequestedBinding};
 use dhow_engine::verb::create::CreateOptions;
+use dhow_engine::verb::update::UpdateOptions;
 
 use super::refuse;
 use crate::failure::Failure;
@@ -19,7 +25,7 @@ pub(crate) fn create_options(
     name: Option<&str>,
     request: ContainerCreateRequest,
 ) -> Result<CreateOptions, Failure> {
-    refuse::healthcheck(request.healthcheck.as_ref())?;
+    let healthcheck = healthcheck(request.healthcheck)?;
     if request
         .volumes
         .as_ref()
@@ -68,6 +74,7 @@ pub(crate) fn create_options(
         stop_signal: request.stop_signal.filter(|signal| !signal.is_empty()),
         stop_timeout_seconds,
         exposed_ports,
+        healthcheck,
         volumes: std::collections::BTreeSet::new(),
     };
     Ok(CreateOptions {
@@ -82,12 +89,14 @@ pub(crate) fn create_options(
 fn host_config(request: &mut HostConfigRequest) -> Result<HostConfig, Failure> {
     refuse::host_config(&request.rest)?;
     refuse_policies(request)?;
+    let restart_policy = restart_policy(request.restart_policy.take())?;
     let port_bindings = port_bindings(request.port_bindings.take().unwrap_or_default())?;
     let shm_size = request.shm_size.unwrap_or_default();
     let shm_size = u64::try_from(shm_size)
         .map_err(|_| Failure::invalid(format!("SHM size can not be less than 0: {shm_size}")))?;
     Ok(HostConfig {
         auto_remove: request.auto_remove.unwrap_or_default(),
+        restart_policy,
         network_mode: network_mode(request.network_mode.take()),
         links: Vec::new(),
         port_bindings,
@@ -136,15 +145,49 @@ fn resources(request: &mut HostConfigRequest) -> Resources {
     }
 }
 
-/// Restart policies, log drivers and swappiness other than the default.
+fn healthcheck(check: Option<serde_json::Value>) -> Result<Option<HealthCheck>, Failure> {
+    let check: Option<Option<HealthCheck>> = check
+        .map(serde_json::from_value)
+        .transpose()
+        .map_err(|error| Failure::invalid(format!("invalid health check: {error}")))?;
+    // Clients that always send the object mean nothing by an empty one.
+    Ok(check
+        .flatten()
+        .filter(|check| *check != HealthCheck::default()))
+}
+
+fn restart_policy(request: Option<RestartPolicyRequest>) -> Result<RestartPolicy, Failure> {
+    let request = request.unwrap_or_default();
+    let name = request.name.unwrap_or_default();
+    RestartPolicy::parse(&name, request.maximum_retry_count.unwrap_or_default())
+        .map_err(|error| Failure::invalid(error.to_string()))
+}
+
+/// What to change.
+pub(crate) fn update_options(request: ContainerUpdateRequest) -> Result<UpdateOptions, Failure> {
+    refuse::host_config(&request.rest)?;
+    let policy = request.restart_policy;
+    // Clients send the policy whether or not it is to change; without a name it stays.
+    let policy = policy.filter(|policy| policy.name.as_ref().is_some_and(|name| !name.is_empty()));
+    Ok(UpdateOptions {
+        memory: request.memory,
+        memory_swap: request.memory_swap,
+        memory_reservation: request.memory_reservation,
+        nano_cpus: request.nano_cpus,
+        cpu_quota: request.cpu_quota,
+        cpu_period: request.cpu_period,
+        cpu_shares: request.cpu_shares,
+        cpuset_cpus: request.cpuset_cpus,
+        cpuset_mems: request.cpuset_mems,
+        pids_limit: request.pids_limit,
+        restart_policy: policy
+            .map(|policy| restart_policy(Some(policy)))
+            .transpose()?,
+    })
+}
+
+/// Log drivers and swappiness other than the default.
 fn refuse_policies(request: &HostConfigRequest) -> Result<(), Failure> {
-    let restart = request
-        .restart_policy
-        .as_ref()
-        .and_then(|policy| policy.name.as_deref());
-    if !matches!(restart, None | Some("" | "no")) {
-        return Err(Failure::unsupported("--restart"));
-    }
     if !matches!(request.memory_swappiness, None | Some(-1)) {
         return Err(Failure::unsupported("--memory-swappiness"));
     }
@@ -225,13 +268,30 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_policy_is_refused_by_name() {
-        let sent = r#"{"HostConfig":{"RestartPolicy":{"Name":"always"}}}"#;
+    fn a_restart_policy_is_read() {
+        let sent =
+            r#"{"HostConfig":{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":2}}}"#;
+        let wrong = r#"{"HostConfig":{"RestartPolicy":{"Name":"often"}}}"#;
 
-        assert_eq!(
-            decoded(sent).unwrap_err(),
-            "--restart is not supported by dhow yet"
+        let policy = decoded(sent).unwrap().host_config.restart_policy;
+
+        assert_eq!(policy, RestartPolicy::OnFailure { times: 2 });
+        assert!(
+            decoded(wrong)
+                .unwrap_err()
+                .contains("unknown policy 'often'")
         );
+    }
+
+    #[test]
+    fn a_health_check_is_read_and_an_empty_one_is_none() {
+        let sent = r#"{"Healthcheck":{"Test":["CMD","true"],"Interval":null}}"#;
+        let none = r#"{"Healthcheck":{}}"#;
+
+        let check = decoded(sent).unwrap().config.healthcheck.unwrap();
+
+        assert_eq!(check.test, ["CMD", "true"]);
+        assert_eq!(decoded(none).unwrap().config.healthcheck, None);
     }
 
     #[test]

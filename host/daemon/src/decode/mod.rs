@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
 
-pub(crate) use container::create_options;
+pub(crate) use container::{create_options, update_options};
 pub(crate) use exec::{console_size, exec_config};
 pub(crate) use network::{endpoint, network};
 

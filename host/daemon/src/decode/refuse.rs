@@ -86,18 +86,6 @@ fn asks_for_nothing(value: &Value) -> bool {
     }
 }
 
-/// A health check other than none.
-pub(super) fn healthcheck(check: Option<&Value>) -> Result<(), Failure> {
-    let Some(check) = check else { return Ok(()) };
-    let test = check.get("Test").and_then(Value::as_array);
-    let none = test.is_none_or(|words| words.is_empty() || words[0] == "NONE");
-    if none {
-        Ok(())
-    } else {
-        Err(Failure::unsupported("--health-cmd"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use dhow_api::models::{
     ContainerConfig, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum,
-    DriverData, NetworkSettings,
+    DriverData, Health as HealthModel, HealthConfig, HealthStatusEnum, HealthcheckResult,
+    NetworkSettings,
 };
 use dhow_engine::Engine;
-use dhow_engine::container::{self, Container, Phase, Record, Status};
+use dhow_engine::container::{self, Container, Health, HealthStatus, Phase, Record, Status};
 use dhow_engine::network::Link;
 use dhow_engine::time::or_never;
 use serde_json::{Value, json};
@@ -28,7 +29,7 @@ fn container(engine: &Engine, container: &Container) -> ContainerInspectResponse
         created: Some(record.created.to_string()),
         path: arguments.next(),
         args: Some(arguments.collect()),
-        state: Some(state(&record.status)),
+        state: Some(state(&record.status, container.health().as_ref())),
         image: Some(record.image_id.clone()),
         resolv_conf_path: Some(String::new()),
         hostname_path: Some(String::new()),
@@ -54,7 +55,7 @@ fn container(engine: &Engine, container: &Container) -> ContainerInspectResponse
     }
 }
 
-fn state(status: &Status) -> ContainerState {
+fn state(status: &Status, health: Option<&Health>) -> ContainerState {
     let pid = match status.phase {
         Phase::Running { pid } | Phase::Paused { pid } => pid,
         _ => 0,
@@ -64,12 +65,14 @@ fn state(status: &Status) -> ContainerState {
             Phase::Created | Phase::Starting => ContainerStateStatusEnum::CREATED,
             Phase::Running { .. } => ContainerStateStatusEnum::RUNNING,
             Phase::Paused { .. } => ContainerStateStatusEnum::PAUSED,
+            Phase::Restarting => ContainerStateStatusEnum::RESTARTING,
             Phase::Exited => ContainerStateStatusEnum::EXITED,
             Phase::Removing | Phase::Removed => ContainerStateStatusEnum::REMOVING,
         }),
-        running: Some(status.phase.is_running()),
+        // As Docker: what is about to be started again counts as running.
+        running: Some(status.phase.is_running() || status.phase == Phase::Restarting),
         paused: Some(matches!(status.phase, Phase::Paused { .. })),
-        restarting: Some(false),
+        restarting: Some(status.phase == Phase::Restarting),
         oom_killed: Some(status.oom_killed),
         dead: Some(false),
         pid: Some(pid.into()),
@@ -77,7 +80,25 @@ fn state(status: &Status) -> ContainerState {
         error: Some(status.error.clone()),
         started_at: Some(or_never(status.started_at)),
         finished_at: Some(or_never(status.finished_at)),
-        health: None,
+        health: health.map(model_of_health),
+    }
+}
+
+fn model_of_health(health: &Health) -> HealthModel {
+    let results = health.log.iter().map(|result| HealthcheckResult {
+        start: Some(result.start.to_string()),
+        end: Some(result.end.to_string()),
+        exit_code: Some(result.exit_code),
+        output: Some(result.output.clone()),
+    });
+    HealthModel {
+        status: Some(match health.status {
+            HealthStatus::Starting => HealthStatusEnum::STARTING,
+            HealthStatus::Healthy => HealthStatusEnum::HEALTHY,
+            HealthStatus::Unhealthy => HealthStatusEnum::UNHEALTHY,
+        }),
+        failing_streak: Some(health.failing_streak.into()),
+        log: Some(results.collect()),
     }
 }
 
@@ -100,6 +121,7 @@ fn config(record: &Record) -> ContainerConfig {
         stop_signal,
         stop_timeout_seconds,
         exposed_ports,
+        healthcheck,
         volumes,
         ..
     } = record.config.clone();
@@ -124,6 +146,14 @@ fn config(record: &Record) -> ContainerConfig {
         labels: Some(labels.into_iter().collect()),
         stop_signal,
         stop_timeout: stop_timeout_seconds.map(Into::into),
+        healthcheck: healthcheck.map(|check| HealthConfig {
+            test: Some(check.test),
+            interval: Some(check.interval),
+            timeout: Some(check.timeout),
+            retries: Some(check.retries),
+            start_period: Some(check.start_period),
+            start_interval: Some(check.start_interval),
+        }),
         ..ContainerConfig::default()
     }
 }

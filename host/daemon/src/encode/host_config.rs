@@ -6,7 +6,7 @@ use dhow_api::models::{
     HostConfig as Model, HostConfigCgroupnsModeEnum, HostConfigLogConfig, ResourcesUlimits,
     RestartPolicy, RestartPolicyNameEnum,
 };
-use dhow_engine::container::HostConfig;
+use dhow_engine::container::{HostConfig, RestartPolicy as Policy};
 
 use super::ports;
 
@@ -52,8 +52,13 @@ pub(super) fn host_config(host: &HostConfig) -> Model {
         port_bindings: Some(ports::requested(&host.port_bindings)),
         publish_all_ports: Some(host.publish_all_ports),
         restart_policy: Some(RestartPolicy {
-            name: Some(RestartPolicyNameEnum::NO),
-            maximum_retry_count: Some(0),
+            name: Some(match host.restart_policy {
+                Policy::No => RestartPolicyNameEnum::NO,
+                Policy::Always => RestartPolicyNameEnum::ALWAYS,
+                Policy::UnlessStopped => RestartPolicyNameEnum::UNLESS_STOPPED,
+                Policy::OnFailure { .. } => RestartPolicyNameEnum::ON_FAILURE,
+            }),
+            maximum_retry_count: Some(host.restart_policy.times().into()),
         }),
         auto_remove: Some(host.auto_remove),
         init: host.init.then_some(true),

@@ -5,7 +5,7 @@ use dhow_api::models::{
     ContainerSummaryStateEnum,
 };
 use dhow_engine::Timestamp;
-use dhow_engine::container::{Phase, Status};
+use dhow_engine::container::{Health, HealthStatus, Phase, Status};
 use dhow_engine::verb::list::Listed;
 
 use super::{duration, network, ports};
@@ -17,6 +17,7 @@ pub(crate) fn summary(listed: Listed) -> ContainerSummary {
         ports: published,
         networks,
         image,
+        health,
     } = listed;
     ContainerSummary {
         id: Some(record.id.to_string()),
@@ -28,7 +29,7 @@ pub(crate) fn summary(listed: Listed) -> ContainerSummary {
         ports: Some(ports::summaries(&published, &record.config.exposed_ports)),
         labels: Some(record.config.labels.into_iter().collect()),
         state: Some(state(record.status.phase)),
-        status: Some(status(&record.status, Timestamp::now())),
+        status: Some(status(&record.status, health.as_ref(), Timestamp::now())),
         host_config: Some(ContainerSummaryHostConfig {
             network_mode: Some(record.host_config.network_mode),
             ..ContainerSummaryHostConfig::default()
@@ -57,19 +58,32 @@ fn state(phase: Phase) -> ContainerSummaryStateEnum {
         Phase::Created | Phase::Starting => ContainerSummaryStateEnum::CREATED,
         Phase::Running { .. } => ContainerSummaryStateEnum::RUNNING,
         Phase::Paused { .. } => ContainerSummaryStateEnum::PAUSED,
+        Phase::Restarting => ContainerSummaryStateEnum::RESTARTING,
         Phase::Exited => ContainerSummaryStateEnum::EXITED,
         Phase::Removing | Phase::Removed => ContainerSummaryStateEnum::REMOVING,
     }
 }
 
-fn status(status: &Status, now: Timestamp) -> String {
+fn status(status: &Status, health: Option<&Health>, now: Timestamp) -> String {
     let since = |time: Option<Timestamp>| {
         duration::in_words(time.map_or_else(Default::default, |time| time.until(now)))
     };
     match status.phase {
         Phase::Created | Phase::Starting => "Created".to_owned(),
-        Phase::Running { .. } => format!("Up {}", since(status.started_at)),
+        Phase::Running { .. } => {
+            let health = health.map_or("", |health| match health.status {
+                HealthStatus::Starting => " (health: starting)",
+                HealthStatus::Healthy => " (healthy)",
+                HealthStatus::Unhealthy => " (unhealthy)",
+            });
+            format!("Up {}{health}", since(status.started_at))
+        }
         Phase::Paused { .. } => format!("Up {} (Paused)", since(status.started_at)),
+        Phase::Restarting => format!(
+            "Restarting ({}) {} ago",
+            status.exit_code,
+            since(status.finished_at)
+        ),
         Phase::Exited => format!(
             "Exited ({}) {} ago",
             status.exit_code,

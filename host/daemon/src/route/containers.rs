@@ -5,8 +5,9 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use dhow_api::models::{ContainerCreateResponse, ContainerSummary};
+use dhow_api::models::{ContainerCreateResponse, ContainerSummary, ContainerUpdateResponse};
 use dhow_engine::Engine;
+use dhow_engine::verb::commit::CommitRequest;
 use dhow_engine::verb::list::ListOptions;
 use serde_json::{Value, json};
 
@@ -24,20 +25,8 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/containers/{name}/rename", post(rename))
         .route("/containers/{name}/resize", post(resize))
         .route("/containers/{name}", delete(remove))
-        .route("/containers/{name}/top", get(|| refused("top")))
-        .route("/containers/{name}/stats", get(|| refused("stats")))
-        .route("/containers/{name}/changes", get(|| refused("diff")))
-        .route("/containers/{name}/export", get(|| refused("export")))
-        .route("/containers/{name}/update", post(|| refused("update")))
-        .route(
-            "/containers/{name}/archive",
-            get(|| refused("cp")).put(|| refused("cp")),
-        )
-        .route("/commit", post(|| refused("commit")))
-}
-
-async fn refused(what: &'static str) -> Failure {
-    Failure::unsupported(what)
+        .route("/containers/{name}/update", post(update))
+        .route("/commit", post(commit))
 }
 
 async fn create(
@@ -89,6 +78,18 @@ async fn rename(
     Ok(StatusCode::NO_CONTENT)
 }
 
+async fn update(
+    State(engine): State<Engine>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<ContainerUpdateResponse>, Failure> {
+    let options = decode::update_options(decode::json(body).await?)?;
+    let warnings = engine.update(&name, options).await?;
+    Ok(Json(ContainerUpdateResponse {
+        warnings: Some(warnings),
+    }))
+}
+
 async fn resize(
     State(engine): State<Engine>,
     Path(name): Path<String>,
@@ -121,4 +122,28 @@ async fn prune(
     Ok(Json(
         json!({"ContainersDeleted": removed, "SpaceReclaimed": 0}),
     ))
+}
+
+/// The body may have a configuration, which the docker CLI never sends: what it would change can be
+/// said with `changes`.
+async fn commit(
+    State(engine): State<Engine>,
+    parameters: Parameters,
+) -> Result<(StatusCode, Json<Value>), Failure> {
+    let text = |name: &str| parameters.text(name).unwrap_or_default().to_owned();
+    let (repository, tag) = (text("repo"), text("tag"));
+    let reference = if repository.is_empty() || tag.is_empty() {
+        repository
+    } else {
+        format!("{repository}:{tag}")
+    };
+    let request = CommitRequest {
+        reference,
+        author: text("author"),
+        message: text("comment"),
+        changes: parameters.all("changes").map(str::to_owned).collect(),
+        pause: parameters.text("pause").is_none() || parameters.flag("pause"),
+    };
+    let id = engine.commit(&text("container"), request).await?;
+    Ok((StatusCode::CREATED, Json(json!({"Id": id}))))
 }

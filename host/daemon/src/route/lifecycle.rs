@@ -2,9 +2,10 @@
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use dhow_api::NOTICES_HEADER;
 use dhow_engine::Engine;
 use dhow_engine::verb::stop::StopOptions;
 
@@ -36,6 +37,11 @@ async fn start(
         if let Ok(value) = dhow_api::warning::header(&warning) {
             response.headers_mut().append(header::WARNING, value);
         }
+    }
+    // The machine may have ended while this was on its way, and been started anew.
+    if engine.has_notices() {
+        let headers = response.headers_mut();
+        headers.insert(NOTICES_HEADER, HeaderValue::from_static("1"));
     }
     Ok(response)
 }

@@ -4,9 +4,11 @@ mod attach;
 mod containers;
 mod events;
 mod exec;
+mod files;
 mod images;
 mod lifecycle;
 mod logs;
+mod look;
 mod machine;
 mod networks;
 mod nothing;
@@ -51,8 +53,10 @@ pub fn router(engine: Engine, shutdown: CancellationToken) -> Router {
         .merge(lifecycle::routes())
         .merge(attach::routes())
         .merge(logs::routes())
+        .merge(look::routes())
         .merge(wait::routes())
         .merge(exec::routes())
+        .merge(files::routes())
         .merge(images::routes())
         .merge(machine::routes())
         .merge(networks::routes())

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::Ulimit;
+use super::{HealthCheck, RestartPolicy, Ulimit};
 use crate::network::Link;
 use crate::port::{ContainerPort, RequestedBinding};
 
@@ -51,6 +51,8 @@ pub struct ContainerConfig {
     pub stop_timeout_seconds: Option<u32>,
     /// Ports the application listens on.
     pub exposed_ports: BTreeSet<ContainerPort>,
+    /// How its health is checked; `None` is not at all.
+    pub healthcheck: Option<HealthCheck>,
     /// Paths declared as volumes by the image. They are plain directories in the container's own
     /// layer for now.
     pub volumes: BTreeSet<String>,
@@ -62,6 +64,8 @@ pub struct ContainerConfig {
 pub struct HostConfig {
     /// Whether the container is removed once it has ended.
     pub auto_remove: bool,
+    /// When it is started again.
+    pub restart_policy: RestartPolicy,
     /// Docker's `NetworkMode`: see [`crate::network::NetworkMode`].
     pub network_mode: String,
     /// Legacy links to other containers on the default bridge.

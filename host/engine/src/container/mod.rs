@@ -3,6 +3,8 @@
 //! - [`config`] – what it was asked to be
 //! - [`status`] – its phases and how they change
 //! - [`record`] – what of it survives the daemon
+//! - [`restart`] – whether it is started again when it ends
+//! - [`health`] – how it is while it runs
 //! - [`registry`] – all of them, found by id, prefix or name
 //! - [`ulimit`] – one resource limit
 //!
@@ -10,8 +12,10 @@
 //! holds a lock of a container across an await.
 
 pub mod config;
+pub mod health;
 pub mod record;
 pub mod registry;
+pub mod restart;
 pub mod status;
 pub mod ulimit;
 
@@ -19,6 +23,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -28,11 +33,14 @@ use crate::name::ContainerName;
 use crate::network::EndpointConfig;
 use crate::port::{ContainerPort, Published};
 use crate::stream::Hub;
+use restart::Backoff;
 
 pub use config::{ContainerConfig, HostConfig, Resources};
+pub use health::{Health, HealthCheck, HealthResult, HealthStatus};
 pub(crate) use record::Durability;
 pub use record::{Record, RecordError};
 pub use registry::{LookupError, Registry};
+pub use restart::{RestartPolicy, RestartPolicyError};
 pub use status::{Change, Forbidden, Phase, Status};
 pub use ulimit::{Ulimit, UlimitError};
 
@@ -51,6 +59,10 @@ pub struct Container {
     pub(crate) ports: Mutex<Option<Published>>,
     /// Whether somebody asked it to end, so that its exit is no surprise.
     stop_requested: Mutex<bool>,
+    /// How long its next restart waits.
+    backoff: Mutex<Backoff>,
+    /// How it is; `None` where nothing is checked.
+    health: Mutex<Option<Health>>,
 }
 
 impl Container {
@@ -65,6 +77,8 @@ impl Container {
             status,
             ports: Mutex::new(None),
             stop_requested: Mutex::new(false),
+            backoff: Mutex::default(),
+            health: Mutex::default(),
         }
     }
 
@@ -155,6 +169,89 @@ impl Container {
         if requested {
             self.hub.expect_end();
         }
+    }
+
+    /// Notes that its user wants it ended: it stays so, past the daemon's end too.
+    pub(crate) fn stopped_by_user(&self) {
+        *self
+            .stop_requested
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = true;
+        self.locked_record().stopped_by_user = true;
+        self.save_or_warn();
+    }
+
+    /// Its user starts it: what its restart policy had counted is forgotten.
+    pub(crate) fn started_by_user(&self) {
+        *self.locked_backoff() = Backoff::default();
+        let mut record = self.locked_record();
+        record.restart_count = 0;
+        record.stopped_by_user = false;
+    }
+
+    /// Notes that the data disk may hold files of it.
+    pub(crate) fn note_files(&self) {
+        let is_new = !std::mem::replace(&mut self.locked_record().has_files, true);
+        if is_new {
+            self.save_or_warn();
+        }
+    }
+
+    /// Counts a restart by its policy.
+    pub(crate) fn count_restart(&self) {
+        self.locked_record().restart_count += 1;
+    }
+
+    /// How long the restart after a run waits; `None` where there is to be none.
+    pub(crate) fn restart_pause(&self, exit_code: i64, run: Duration) -> Option<Duration> {
+        let stopped = *self
+            .stop_requested
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (policy, before) = {
+            let record = self.locked_record();
+            (record.host_config.restart_policy, record.restart_count)
+        };
+        let restarts = !stopped && policy.restarts(exit_code, before);
+        restarts.then(|| self.locked_backoff().next(run))
+    }
+
+    /// Changes what the host grants it.
+    pub(crate) fn update_host_config(&self, update: impl FnOnce(&mut HostConfig)) {
+        update(&mut self.locked_record().host_config);
+        self.save_or_warn();
+    }
+
+    /// How it is; `None` where nothing is checked, or it does not run.
+    #[must_use]
+    pub fn health(&self) -> Option<Health> {
+        self.locked_health().clone()
+    }
+
+    pub(crate) fn set_health(&self, health: Option<Health>) {
+        *self.locked_health() = health;
+    }
+
+    /// Takes a check's result in; how it is now, if that is something else than before.
+    pub(crate) fn note_health(
+        &self,
+        check: &HealthCheck,
+        result: HealthResult,
+        since_start: Duration,
+    ) -> Option<HealthStatus> {
+        let mut health = self.locked_health();
+        let health = health.as_mut()?;
+        health
+            .note(check, result, since_start)
+            .then_some(health.status)
+    }
+
+    fn locked_health(&self) -> MutexGuard<'_, Option<Health>> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn locked_backoff(&self) -> MutexGuard<'_, Backoff> {
+        self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where its ports can be reached now.

@@ -44,6 +44,12 @@ pub struct Record {
     pub status: Status,
     /// How often it was restarted by its policy.
     pub restart_count: u32,
+    /// Whether its user ended it, and did not start it since.
+    #[serde(default)]
+    pub stopped_by_user: bool,
+    /// Whether the data disk may hold files of it although it never ran.
+    #[serde(default)]
+    pub has_files: bool,
 }
 
 /// Why a record could not be saved or loaded.

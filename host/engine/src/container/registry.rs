@@ -58,15 +58,15 @@ impl Classified for LookupError {
 
 impl Registry {
     /// Reads every container of a folder, and marks those as ended that were running; also returns
-    /// how many those were.
-    pub(crate) fn load(directory: &Path) -> io::Result<(Self, usize)> {
+    /// those.
+    pub(crate) fn load(directory: &Path) -> io::Result<(Self, Vec<Arc<Container>>)> {
         fs::create_dir_all(directory)?;
         let registry = Self::default();
-        let mut lost = 0;
+        let mut lost = Vec::new();
         for entry in fs::read_dir(directory)? {
             let folder = entry?.path();
             match Record::load(&folder) {
-                Ok(record) => lost += usize::from(registry.recover(record, &folder)),
+                Ok(record) => lost.extend(registry.recover(record, &folder)),
                 // Left by a create or a remove that was cut short: without a state file it was
                 // never announced to anyone, or is already gone.
                 Err(RecordError::Access { source, .. })
@@ -82,9 +82,10 @@ impl Registry {
         Ok((registry, lost))
     }
 
-    /// Takes a stored container in; true where it was cut off.
-    fn recover(&self, record: Record, folder: &Path) -> bool {
-        let lost = record.status.phase.is_active();
+    /// Takes a stored container in; returns it where it was cut off.
+    fn recover(&self, record: Record, folder: &Path) -> Option<Arc<Container>> {
+        let restarting = record.status.phase == super::Phase::Restarting;
+        let lost = record.status.phase.is_active() && !restarting;
         let removing = record.status.phase == super::Phase::Removing;
         let container = Arc::new(Container::new(record, folder.to_owned()));
         if lost {
@@ -93,13 +94,18 @@ impl Registry {
                 oom_killed: false,
                 error: LOST_WITH_DAEMON.to_owned(),
                 at: Timestamp::now(),
+                restarts: false,
             });
+        }
+        if restarting {
+            let _not_restarting = container.change(Change::GiveUp);
         }
         if removing {
             let _not_removing = container.change(Change::RemoveFailed);
         }
-        self.locked().insert(container.id().clone(), container);
-        lost
+        let id = container.id().clone();
+        self.locked().insert(id, Arc::clone(&container));
+        lost.then_some(container)
     }
 
     /// Adds a container under a name nobody has.

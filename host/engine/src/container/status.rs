@@ -8,6 +8,9 @@
 //!                                        ▼ ▼                │
 //!                       Start ◄──────── Exited ◄────────────┘
 //!
+//!  Running, Paused ── Ended, to be restarted ──► Restarting ── Start ──► Starting
+//!                                                    └── GiveUp ──► Exited
+//!
 //!  Created, Exited ── Remove ──► Removing ── Removed ──► Removed
 //! ```
 //!
@@ -37,6 +40,8 @@ pub enum Phase {
         /// The process as the machine sees it.
         pid: u32,
     },
+    /// Its process has ended, and it is about to be started again.
+    Restarting,
     /// Its process has ended.
     Exited,
     /// It is being removed.
@@ -97,7 +102,11 @@ pub enum Change {
         error: String,
         /// When.
         at: Timestamp,
+        /// Whether it will be started again soon.
+        restarts: bool,
     },
+    /// It is not started again after all.
+    GiveUp,
     /// Somebody removes it.
     Remove,
     /// Removing did not work.
@@ -136,6 +145,7 @@ impl Phase {
             Self::Created | Self::Starting => "created",
             Self::Running { .. } => "running",
             Self::Paused { .. } => "paused",
+            Self::Restarting => "restarting",
             Self::Exited => "exited",
             Self::Removing | Self::Removed => "removing",
         }
@@ -150,7 +160,7 @@ impl Phase {
     /// Whether a process is there or about to be.
     #[must_use]
     pub fn is_active(self) -> bool {
-        self.is_running() || matches!(self, Self::Starting)
+        self.is_running() || matches!(self, Self::Starting | Self::Restarting)
     }
 }
 
@@ -162,7 +172,7 @@ impl Status {
     pub fn after(&self, change: Change) -> Result<Self, Forbidden> {
         let mut next = self.clone();
         match (self.phase, change) {
-            (Phase::Created | Phase::Exited, Change::Start) => {
+            (Phase::Created | Phase::Exited | Phase::Restarting, Change::Start) => {
                 next.phase = Phase::Starting;
                 next.error.clear();
             }
@@ -188,13 +198,22 @@ impl Status {
                     oom_killed,
                     error,
                     at,
+                    restarts,
                 },
             ) => {
-                next.phase = Phase::Exited;
+                next.phase = if restarts {
+                    Phase::Restarting
+                } else {
+                    Phase::Exited
+                };
                 next.exit_code = exit_code;
                 next.oom_killed = oom_killed;
                 next.error = error;
                 next.finished_at = Some(at);
+                next.exits += u64::from(!restarts);
+            }
+            (Phase::Restarting, Change::GiveUp) => {
+                next.phase = Phase::Exited;
                 next.exits += 1;
             }
             (Phase::Created | Phase::Exited, Change::Remove) => next.phase = Phase::Removing,
@@ -222,6 +241,7 @@ mod tests {
             oom_killed: false,
             error: String::new(),
             at: Timestamp::from_seconds(2),
+            restarts: false,
         }
     }
 
@@ -269,6 +289,27 @@ mod tests {
             .unwrap();
 
         assert_eq!((status.phase, status.exit_code), (Phase::Created, 127));
+    }
+
+    #[test]
+    fn a_run_that_is_followed_by_another_is_no_exit() {
+        let again = Change::Ended {
+            exit_code: 1,
+            oom_killed: false,
+            error: String::new(),
+            at: Timestamp::from_seconds(2),
+            restarts: true,
+        };
+
+        let restarting = running().after(again).unwrap();
+
+        assert_eq!((restarting.phase, restarting.exits), (Phase::Restarting, 0));
+        let given_up = restarting.after(Change::GiveUp).unwrap();
+        assert_eq!((given_up.phase, given_up.exits), (Phase::Exited, 1));
+        assert_eq!(
+            restarting.after(Change::Start).unwrap().phase,
+            Phase::Starting
+        );
     }
 
     #[test]

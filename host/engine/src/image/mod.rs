@@ -164,6 +164,27 @@ pub struct ImportOptions {
     pub changes: Vec<String>,
 }
 
+/// What `commit` makes of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommitOptions {
+    /// The image below.
+    pub base: String,
+    /// How a container of the new image starts: its `config` object.
+    pub config: serde_json::Map<String, serde_json::Value>,
+    /// Dockerfile instructions applied to that.
+    pub changes: Vec<String>,
+    /// Who made it.
+    pub author: String,
+    /// The image's history comment.
+    pub message: String,
+    /// The command that ran.
+    pub created_by: String,
+    /// When, RFC 3339.
+    pub created: String,
+    /// `name[:tag]`, or empty.
+    pub reference: String,
+}
+
 /// All images of a home. Every call may block.
 pub trait ImageLibrary: Debug + Send + Sync {
     /// The image of a reference, an id or the beginning of one.
@@ -221,6 +242,12 @@ pub trait ImageLibrary: Debug + Send + Sync {
     /// # Errors
     /// As [`load`](Self::load).
     fn import(&self, tar: &mut dyn Read, options: &ImportOptions) -> Result<String, ImageError>;
+
+    /// Makes an image of another one and a layer on top; returns its id.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    fn commit(&self, layer: &mut dyn Read, options: &CommitOptions) -> Result<String, ImageError>;
 
     /// Gives an image a further reference.
     ///

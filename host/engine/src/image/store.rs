@@ -9,8 +9,8 @@ use dhow_image::{
 };
 
 use super::{
-    Image, ImageError, ImageLayer, ImageLibrary, ImportOptions, LoadProgress, PullEvent,
-    PullRequest, Pulled, PushEvent, PushRequest, Pushed, RegistryClient, RemovedImage,
+    CommitOptions, Image, ImageError, ImageLayer, ImageLibrary, ImportOptions, LoadProgress,
+    PullEvent, PullRequest, Pulled, PushEvent, PushRequest, Pushed, RegistryClient, RemovedImage,
 };
 use crate::time::Timestamp;
 
@@ -146,6 +146,28 @@ impl ImageLibrary for ImageStore {
         let id = imported.map_err(|error| match error {
             ImportError::Store(_) => store_failure(error),
             _ => invalid(error),
+        })?;
+        Ok(id.to_string())
+    }
+
+    fn commit(&self, layer: &mut dyn Read, options: &CommitOptions) -> Result<String, ImageError> {
+        let reference = match options.reference.as_str() {
+            "" => None,
+            text => Some(text.parse::<Reference>().map_err(invalid)?),
+        };
+        let store_options = dhow_image::CommitOptions {
+            config: options.config.clone(),
+            changes: options.changes.clone(),
+            author: options.author.clone(),
+            message: options.message.clone(),
+            created_by: options.created_by.clone(),
+            created: options.created.clone(),
+        };
+        let made = self.commit_container(&options.base, layer, &store_options, reference);
+        let id = made.map_err(|error| match error {
+            dhow_image::CommitError::Base(source) => resolve_failure(source),
+            dhow_image::CommitError::Import(ImportError::Store(_)) => store_failure(error),
+            dhow_image::CommitError::Import(_) => invalid(error),
         })?;
         Ok(id.to_string())
     }

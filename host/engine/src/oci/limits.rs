@@ -46,7 +46,7 @@ pub enum LimitError {
 }
 
 /// The `linux.resources` object.
-pub(super) fn resources(resources: &Resources, privileged: bool) -> Result<Value, LimitError> {
+pub(crate) fn resources(resources: &Resources, privileged: bool) -> Result<Value, LimitError> {
     Ok(json!({
         "devices": devices::rules(privileged),
         "memory": memory(resources)?,

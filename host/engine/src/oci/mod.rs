@@ -14,7 +14,7 @@
 pub mod capabilities;
 mod devices;
 pub mod files;
-mod limits;
+pub(crate) mod limits;
 mod mounts;
 pub mod process;
 mod seccomp;

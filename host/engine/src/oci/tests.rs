@@ -20,6 +20,8 @@ fn record(config: ContainerConfig, host_config: HostConfig) -> Record {
         networks: Vec::new(),
         status: Status::default(),
         restart_count: 0,
+        stopped_by_user: false,
+        has_files: false,
     }
 }
 

@@ -9,9 +9,10 @@ use oci_spec::image::Config as ImageDefaults;
 
 use super::blocking;
 use crate::class::{Classified, ErrorClass};
+use crate::container::health::{self, HealthCheckError};
 use crate::container::registry::NameTaken;
 use crate::container::{
-    Container, ContainerConfig, Durability, HostConfig, Record, RecordError, Status,
+    Container, ContainerConfig, Durability, HostConfig, Record, RecordError, RestartPolicy, Status,
 };
 use crate::engine::Engine;
 use crate::id::Id;
@@ -66,6 +67,12 @@ pub enum CreateError {
     /// Something asked for makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The health check makes no sense.
+    #[error(transparent)]
+    HealthCheck(#[from] HealthCheckError),
+    /// It cannot be both.
+    #[error("can't create 'AutoRemove' container with restart policy")]
+    RemovedAndRestarted,
     /// An extra host is none.
     #[error(transparent)]
     ExtraHost(#[from] files::ExtraHostError),
@@ -107,7 +114,13 @@ impl Engine {
         if let Some(signal) = &config.stop_signal {
             SignalNumber::parse(signal)?;
         }
+        if let Some(check) = &config.healthcheck {
+            check.check()?;
+        }
         let mut host_config = options.host_config;
+        if host_config.auto_remove && host_config.restart_policy != RestartPolicy::No {
+            return Err(CreateError::RemovedAndRestarted);
+        }
         let mut networks = options.networks;
         self.settle_networks(&config, &mut host_config, &mut networks, &options.links)?;
         if host_config.publish_all_ports {
@@ -126,6 +139,8 @@ impl Engine {
             arguments,
             status: Status::default(),
             restart_count: 0,
+            stopped_by_user: false,
+            has_files: false,
         };
         // What would fail the start fails here, where the user typed it.
         oci::config(&record)?;
@@ -229,6 +244,12 @@ fn merge_image(config: &mut ContainerConfig, image: &Image) -> Result<(), Create
     for port in defaults.exposed_ports().iter().flatten() {
         let port = port.parse().map_err(CreateError::ImagePort)?;
         config.exposed_ports.insert(port);
+    }
+    if let Some(inherited) = health::of_image(&image.config_json) {
+        config
+            .healthcheck
+            .get_or_insert_default()
+            .inherit(&inherited);
     }
     let volumes = defaults.volumes().iter().flatten().cloned();
     config.volumes.extend(volumes);

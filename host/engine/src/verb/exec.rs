@@ -40,6 +40,9 @@ pub enum ExecError {
     /// The container is frozen.
     #[error("Container {0} is paused, unpause the container before exec")]
     Paused(String),
+    /// It is about to be started again.
+    #[error("Container {0} is restarting, wait until the container is running")]
+    Restarting(String),
     /// It was started before.
     #[error("exec command {0} has already been started")]
     AlreadyStarted(String),
@@ -80,7 +83,10 @@ impl Classified for ExecError {
         match self {
             Self::Lookup(error) => error.class(),
             Self::NoSuchExec(_) => ErrorClass::NotFound,
-            Self::NotRunning(_) | Self::Paused(_) | Self::AlreadyStarted(_) => ErrorClass::Conflict,
+            Self::NotRunning(_)
+            | Self::Paused(_)
+            | Self::Restarting(_)
+            | Self::AlreadyStarted(_) => ErrorClass::Conflict,
             Self::NoCommand
             | Self::Config(_)
             | Self::CommandNotFound { .. }
@@ -241,6 +247,7 @@ fn must_run(container: &Container, reference: &str) -> Result<(), ExecError> {
     match container.status().phase {
         Phase::Running { .. } => Ok(()),
         Phase::Paused { .. } => Err(ExecError::Paused(reference.to_owned())),
+        Phase::Restarting => Err(ExecError::Restarting(reference.to_owned())),
         _ => Err(ExecError::NotRunning(reference.to_owned())),
     }
 }

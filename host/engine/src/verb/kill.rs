@@ -3,7 +3,7 @@
 use dhow_protocol::{FailureKind, Request, Signal};
 
 use crate::class::{Classified, ErrorClass};
-use crate::container::{Container, LookupError, Phase};
+use crate::container::{Change, Container, LookupError, Phase};
 use crate::engine::Engine;
 use crate::guest::GuestError;
 use crate::signal::{SignalError, SignalNumber};
@@ -47,11 +47,42 @@ impl Engine {
             None | Some("") => SignalNumber::KILL,
             Some(text) => SignalNumber::parse(text)?,
         };
+        let ends_it = signal == SignalNumber::KILL || signal == stop_signal(&container);
+        if ends_it && container.change(Change::GiveUp).is_ok() {
+            container.stopped_by_user();
+            self.note_activity();
+            return Ok(());
+        }
         if !container.status().phase.is_running() {
             return Err(KillError::NotRunning(reference.to_owned()));
         }
+        if ends_it {
+            // Its restart policy must not undo what was asked for.
+            container.stopped_by_user();
+        }
         self.signal(&container, signal).await?;
         Ok(())
+    }
+
+    /// Sends a signal to a further process; one that has just ended needs none.
+    pub(super) async fn signal_exec(
+        &self,
+        container: &Container,
+        exec: &str,
+        signal: SignalNumber,
+    ) {
+        let Some(lease) = self.machine().running() else {
+            return;
+        };
+        let request = Request::Signal(Signal {
+            container: container.id().to_string(),
+            exec: Some(exec.to_owned()),
+            signal: signal.number(),
+            all: false,
+        });
+        if let Err(error) = lease.guest().call(&request).await {
+            tracing::debug!(%error, "failed to send a signal to an exec");
+        }
     }
 
     /// Sends a signal to a process that may just have ended, which is fine.
@@ -95,4 +126,11 @@ impl Engine {
             Err(error) => Err(KillError::Guest(error)),
         }
     }
+}
+
+/// What asks a container to end.
+fn stop_signal(container: &Container) -> SignalNumber {
+    let named = container.record().config.stop_signal;
+    let parsed = named.and_then(|signal| SignalNumber::parse(&signal).ok());
+    parsed.unwrap_or(SignalNumber::TERM)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::blocking;
 use super::network::ContainerNetwork;
 use crate::class::{Classified, ErrorClass};
-use crate::container::{Container, LookupError, Record};
+use crate::container::{Container, Health, LookupError, Phase, Record};
 use crate::engine::Engine;
 use crate::filter::{FilterError, Filters};
 use crate::image::Image;
@@ -87,6 +87,8 @@ pub struct Listed {
     pub networks: Vec<ContainerNetwork>,
     /// Its image, as references now name it: as typed, or the id once the reference went elsewhere.
     pub image: String,
+    /// How it is, where that is checked.
+    pub health: Option<Health>,
 }
 
 impl Engine {
@@ -107,7 +109,7 @@ impl Engine {
             .all()
             .iter()
             .map(|container| self.listed(container, &images))
-            .filter(|one| all || one.record.status.phase.is_running())
+            .filter(|one| all || is_shown(one.record.status.phase))
             .filter(|one| before.is_none_or(|time| one.record.created < time))
             .filter(|one| since.is_none_or(|time| one.record.created > time))
             .filter(|one| matches(one, filters, &images))
@@ -138,6 +140,11 @@ impl Engine {
             .map(|image| (image.id.clone(), image))
             .collect()
     }
+}
+
+/// As Docker: what is about to be started again counts as running.
+fn is_shown(phase: Phase) -> bool {
+    phase.is_running() || phase == Phase::Restarting
 }
 
 /// Asking for a state or an exit code asks for those that do not run, too.
@@ -185,6 +192,7 @@ impl Engine {
             ports,
             networks,
             image,
+            health: container.health(),
         }
     }
 }
@@ -224,7 +232,13 @@ fn matches(one: &Listed, filters: &Filters, images: &BTreeMap<String, Image>) ->
         "network" => one.networks.iter().any(|network| {
             network.config.network == value || network.id.as_str().starts_with(value)
         }),
-        "health" => value == "none",
+        "health" => {
+            let status = one
+                .health
+                .as_ref()
+                .map_or("none", |health| health.status.name());
+            status == value
+        }
         "is-task" => value == "false",
         // Answered before.
         "before" | "since" => true,

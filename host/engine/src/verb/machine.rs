@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::class::{Classified, ErrorClass};
+use crate::container::Change;
 use crate::engine::Engine;
 use crate::machine::{BootError, MachineStatus, StopMachineError};
 
@@ -41,6 +42,8 @@ impl Engine {
         for container in self.containers().all() {
             if container.status().phase.is_active() {
                 container.request_stop(true);
+                // What waits for its restart must not bring the machine back.
+                let _was_waiting = container.change(Change::GiveUp);
             }
         }
         self.machine().stop().await

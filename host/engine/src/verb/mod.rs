@@ -4,9 +4,12 @@
 //! that goes away half-way leaves nothing half-done.
 
 pub mod attach;
+pub mod commit;
 pub mod create;
 pub mod events;
 pub mod exec;
+pub mod files;
+mod health;
 pub mod image_filter;
 pub mod images;
 pub mod kill;
@@ -21,7 +24,10 @@ pub mod rename;
 pub mod resize;
 pub mod restart;
 pub mod start;
+pub mod stats;
 pub mod stop;
+pub mod top;
+pub mod update;
 pub mod wait;
 
 use std::future::Future;

@@ -96,6 +96,7 @@ impl Engine {
                     phase: phase.name(),
                 });
             }
+            container.stopped_by_user();
             container.request_stop(true);
             self.kill_container(container).await?;
         }
@@ -142,7 +143,8 @@ impl Engine {
     /// Its files on the data disk: now, or when the machine runs next. A container that never ran
     /// has none.
     async fn remove_from_disk(&self, container: &Container) -> io::Result<()> {
-        if container.status().started_at.is_none() && container.status().exits == 0 {
+        let never_ran = container.status().started_at.is_none() && container.status().exits == 0;
+        if never_ran && !container.record().has_files {
             return Ok(());
         }
         if let Some(lease) = self.machine().running() {

@@ -1,10 +1,15 @@
-//! Restarts a container: stop, if it runs, and start.
+//! Restarts a container: for its user, stop, if it runs, and start; or because its policy says so.
 
-use super::start::StartError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::start::{StartError, Starter};
 use super::stop::{StopError, StopOptions};
 use super::to_the_end;
 use crate::class::{Classified, ErrorClass};
-use crate::container::LookupError;
+use crate::container::{Container, LookupError, Phase};
 use crate::engine::Engine;
 
 /// Why a container was not restarted.
@@ -44,10 +49,45 @@ impl Engine {
                 Ok(()) | Err(StopError::NotRunning) => {}
                 Err(error) => return Err(error.into()),
             }
-            engine.start_container(&container).await?;
+            engine.start_container(&container, Starter::User).await?;
             engine.announce(&container, "restart", &[]);
             Ok(())
         })
         .await
+    }
+
+    /// Starts a container that has ended again after a pause, unless somebody stops or starts it
+    /// meanwhile.
+    pub(super) async fn restart_after(&self, container: &Arc<Container>, pause: Duration) {
+        let taken_over = container.until(|now| now.phase != Phase::Restarting);
+        if timeout(pause, taken_over).await.is_ok() {
+            return;
+        }
+        match self.start_container(container, Starter::Policy).await {
+            // Somebody was quicker.
+            Ok(_) | Err(StartError::AlreadyStarted | StartError::BeingRemoved) => {}
+            Err(error) => {
+                tracing::warn!(container = container.id().short(), %error, "not restarted");
+            }
+        }
+    }
+
+    /// Starts what its restart policy wants to run whenever the daemon does; to be called once, when
+    /// the daemon has started.
+    pub fn start_by_policy(&self) {
+        for container in self.containers().all() {
+            let record = container.record();
+            let policy = record.host_config.restart_policy;
+            let ran = record.status.started_at.is_some() && record.status.phase == Phase::Exited;
+            if !ran || !policy.starts_with_daemon(record.stopped_by_user) {
+                continue;
+            }
+            let engine = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = engine.start_container(&container, Starter::User).await {
+                    tracing::warn!(container = container.id().short(), %error, "not started");
+                }
+            });
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Starts a container: ports, machine, layers, process; then looks after it until it ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dhow_protocol::{ConsoleSize, ExitStatus, FailureKind, Reply, Request, RunContainer, Signal};
 use tokio::net::UnixStream;
@@ -121,6 +122,15 @@ impl StartError {
     }
 }
 
+/// Who starts a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Starter {
+    /// Its user, or the daemon's own start in the user's stead.
+    User,
+    /// Its restart policy.
+    Policy,
+}
+
 /// A process that has just started.
 struct Entered {
     pid: u32,
@@ -169,12 +179,13 @@ impl Engine {
     pub async fn start(&self, reference: &str) -> Result<Vec<String>, StartError> {
         let container = self.container(reference)?;
         let engine = self.clone();
-        to_the_end(async move { engine.start_container(&container).await }).await
+        to_the_end(async move { engine.start_container(&container, Starter::User).await }).await
     }
 
     pub(super) async fn start_container(
         &self,
         container: &Arc<Container>,
+        starter: Starter,
     ) -> Result<Vec<String>, StartError> {
         if let Err(forbidden) = container.change(Change::Start) {
             tracing::debug!(%forbidden, "not started");
@@ -184,6 +195,10 @@ impl Engine {
             });
         }
         container.request_stop(false);
+        match starter {
+            Starter::User => container.started_by_user(),
+            Starter::Policy => container.count_restart(),
+        }
         self.note_activity();
         match self.launch(&container.record()).await {
             Ok(launched) => {
@@ -276,6 +291,7 @@ impl Engine {
         };
         let _was_starting = container.change(started);
         self.announce(container, "start", &[]);
+        self.watch_health(container);
         let (engine, container) = (self.clone(), Arc::clone(container));
         tokio::spawn(async move {
             let outcome = pump(connection, &container.hub, Some(&container.log)).await;
@@ -284,16 +300,24 @@ impl Engine {
             }
             // Its addresses are free before anyone hears of its end, for those who start it again.
             joined.leave(lease.guest()).await;
-            engine.note_end(&container, outcome);
+            let pause = engine.note_end(&container, outcome);
             if container.record().host_config.auto_remove {
                 engine.remove_ended(&container).await;
             }
             drop(lease);
             engine.note_activity();
+            if let Some(pause) = pause {
+                engine.restart_after(&container, pause).await;
+            }
         });
     }
 
-    fn note_end(&self, container: &Container, outcome: Result<ExitStatus, PumpError>) {
+    /// Writes the end of a run down; how long to wait until the next, if there is to be one.
+    fn note_end(
+        &self,
+        container: &Container,
+        outcome: Result<ExitStatus, PumpError>,
+    ) -> Option<Duration> {
         container.log.finish();
         drop(container.locked_ports().take());
         let (exit_code, oom_killed, error) = match outcome {
@@ -305,22 +329,25 @@ impl Engine {
         };
         let started_at = container.status().started_at;
         let at = Timestamp::now();
+        let run = started_at.map_or(Duration::ZERO, |started| started.until(at));
+        let pause = container.restart_pause(exit_code, run);
         let _was_running = container.change(Change::Ended {
             exit_code,
             oom_killed,
             error,
             at,
+            restarts: pause.is_some(),
         });
         container.hub.end();
         if oom_killed {
             self.announce(container, "oom", &[]);
         }
-        let seconds = started_at.map_or(0, |started| started.until(at).as_secs());
         let more = [
             ("exitCode", exit_code.to_string()),
-            ("execDuration", seconds.to_string()),
+            ("execDuration", run.as_secs().to_string()),
         ];
         self.announce(container, "die", &more);
+        pause
     }
 }
 

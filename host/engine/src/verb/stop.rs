@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::kill::KillError;
 use super::to_the_end;
 use crate::class::{Classified, ErrorClass};
-use crate::container::{Container, LookupError, Phase};
+use crate::container::{Change, Container, LookupError, Phase};
 use crate::engine::Engine;
 use crate::signal::{SignalError, SignalNumber};
 
@@ -83,9 +83,16 @@ impl Engine {
             None => SignalNumber::TERM,
         };
         let settled = container.until(|now| now.phase != Phase::Starting).await;
+        if container.change(Change::GiveUp).is_ok() {
+            container.stopped_by_user();
+            self.note_activity();
+            self.announce(container, "stop", &[]);
+            return Ok(());
+        }
         if !settled.phase.is_running() {
             return Err(StopError::NotRunning);
         }
+        container.stopped_by_user();
         container.request_stop(true);
         if let Phase::Paused { .. } = container.status().phase {
             let _thawed = self.set_frozen(container, false).await;
@@ -117,6 +124,10 @@ impl Engine {
     /// Ends a container's process at once, and waits until that is noted.
     pub(super) async fn kill_container(&self, container: &Arc<Container>) -> Result<(), StopError> {
         let settled = container.until(|now| now.phase != Phase::Starting).await;
+        if container.change(Change::GiveUp).is_ok() {
+            self.note_activity();
+            return Ok(());
+        }
         if settled.phase.is_running() {
             self.signal(container, SignalNumber::KILL).await?;
         }

@@ -97,13 +97,22 @@ impl ImageStore {
 /// The `config` object that Dockerfile instructions make.
 fn config(changes: &[String]) -> Result<Value, ImportError> {
     let mut config = Map::new();
+    apply_changes(&mut config, changes)?;
+    Ok(Value::Object(config))
+}
+
+/// Changes a `config` object as Dockerfile instructions say.
+pub(super) fn apply_changes(
+    config: &mut Map<String, Value>,
+    changes: &[String],
+) -> Result<(), ImportError> {
     for change in changes {
-        apply(&mut config, change).map_err(|problem| ImportError::Change {
+        apply(config, change).map_err(|problem| ImportError::Change {
             change: change.clone(),
             problem,
         })?;
     }
-    Ok(Value::Object(config))
+    Ok(())
 }
 
 fn apply(config: &mut Map<String, Value>, change: &str) -> Result<(), &'static str> {
@@ -173,18 +182,22 @@ fn set(config: &mut Map<String, Value>, key: &str, value: Value) {
     config.insert(key.to_owned(), value);
 }
 
+/// The list of this name; an image below may have `null` there.
 fn list<'a>(config: &'a mut Map<String, Value>, key: &str) -> &'a mut Vec<Value> {
     let value = config.entry(key).or_insert_with(|| json!([]));
-    value
-        .as_array_mut()
-        .expect("only this function makes the key")
+    if !value.is_array() {
+        *value = json!([]);
+    }
+    value.as_array_mut().expect("it is one by now")
 }
 
+/// The object of this name; an image below may have `null` there.
 fn object<'a>(config: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
     let value = config.entry(key).or_insert_with(|| json!({}));
-    value
-        .as_object_mut()
-        .expect("only this function makes the key")
+    if !value.is_object() {
+        *value = json!({});
+    }
+    value.as_object_mut().expect("it is one by now")
 }
 
 /// The JSON form of a command, or its shell form.

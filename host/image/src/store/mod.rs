@@ -17,6 +17,7 @@
 
 mod archive;
 mod commit;
+mod commit_container;
 mod import;
 mod list;
 mod load;
@@ -42,6 +43,7 @@ use crate::digest::{Digest, ImageId};
 use references::References;
 use session::Session;
 
+pub use commit_container::{CommitError, CommitOptions};
 pub use import::{ImportError, ImportOptions};
 pub use list::ImageSummary;
 pub use load::{LoadError, LoadEvent, LoadedImage};

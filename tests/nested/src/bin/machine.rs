@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use dhow_virtio::{DeviceError, Event, Queues, VirtioDevice};
+use dhow_virtio::{DeviceError, Event, Progress, Queues, VirtioDevice};
 use dhow_vmm::{Vm, VmConfig};
 use nix::sys::eventfd::EventFd;
 use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
@@ -95,12 +95,12 @@ impl VirtioDevice for Patterned {
         None
     }
 
-    fn handle(&mut self, event: Event, queues: &mut Queues<'_>) -> Result<(), DeviceError> {
+    fn handle(&mut self, event: Event, queues: &mut Queues<'_>) -> Result<Progress, DeviceError> {
         let Event::Queue(index) = event else {
-            return Ok(());
+            return Ok(Progress::Idle);
         };
         let Some((memory, queue)) = queues.get(index) else {
-            return Ok(());
+            return Ok(Progress::Idle);
         };
         let broken = |source| DeviceError::Queue {
             queue: index,
@@ -123,7 +123,8 @@ impl VirtioDevice for Patterned {
             }
             queue.add_used(memory, head, written).map_err(broken)?;
         }
-        queues.notify(index)
+        queues.notify(index)?;
+        Ok(Progress::Idle)
     }
 
     fn reset(&mut self) {}
