@@ -44,7 +44,7 @@ fn docker_pulls_what_skopeo_pushed_and_runs_it() {
     let pulled = home.docker(&["pull", &name]).succeed();
     let again = home.docker(&["pull", &name]).succeed();
     let ran = home
-        .docker(&["run", "--rm", &name, "echo", "hello"])
+        .docker(&["run", "--rm", "--network", "none", &name, "echo", "hello"])
         .succeed();
 
     let digest = registry.digest("team/busybox:1");
@@ -147,10 +147,20 @@ fn run_pulls_an_image_that_is_not_here() {
         .dhow(&["run", "--rm", "--pull", "never", &name, "true"])
         .exit(125);
     let ran = home
-        .dhow(&["run", "--rm", &name, "echo", "hello"])
+        .dhow(&["run", "--rm", "--network", "none", &name, "echo", "hello"])
         .succeed();
     let docker = home
-        .docker(&["run", "--rm", "--pull", "always", &name, "echo", "hello"])
+        .docker(&[
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "--pull",
+            "always",
+            &name,
+            "echo",
+            "hello",
+        ])
         .succeed();
     let failed = home.dhow(&["run", "--rm", &missing, "true"]).exit(125);
 
