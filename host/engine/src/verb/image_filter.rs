@@ -53,7 +53,8 @@ pub struct PrunedImages {
 }
 
 impl Engine {
-    /// The images that pass, newest first.
+    /// The images that pass, newest first. As in Docker a filter on references also leaves only the
+    /// names that pass.
     ///
     /// # Errors
     /// [`FilterImagesError`].
@@ -68,13 +69,20 @@ impl Engine {
         let until = until(filters)?;
         let references: Vec<&str> = filters.values("reference").collect();
         let mut images = self.images_list().await?;
+        if !references.is_empty() {
+            for image in &mut images {
+                image
+                    .repo_tags
+                    .retain(|tag| references.iter().any(|one| is_named(tag, one)));
+            }
+            images.retain(|image| !image.repo_tags.is_empty());
+        }
         images.retain(|image| {
             let created = created(image);
             dangling.is_none_or(|wanted| wanted == image.repo_tags.is_empty())
                 && before.is_none_or(|limit| created < limit)
                 && since.is_none_or(|limit| created > limit)
                 && until.is_none_or(|limit| created < limit)
-                && (references.is_empty() || references.iter().any(|one| is_named(image, one)))
                 && has_labels(&image.labels(), filters)
                 && filters.values("id").all(|id| has_id(image, id))
         });
@@ -211,11 +219,9 @@ fn has_id(image: &Image, id: &str) -> bool {
 }
 
 /// A reference with or without tag, `*` standing for anything within a part.
-fn is_named(image: &Image, wanted: &str) -> bool {
-    image.repo_tags.iter().any(|tag| {
-        let repository = tag.rsplit_once(':').map_or(tag.as_str(), |(name, _)| name);
-        glob(wanted, tag) || glob(wanted, repository)
-    })
+fn is_named(tag: &str, wanted: &str) -> bool {
+    let repository = tag.rsplit_once(':').map_or(tag, |(name, _)| name);
+    glob(wanted, tag) || glob(wanted, repository)
 }
 
 /// `*` matches any run of characters other than `/`, `?` one of them.
