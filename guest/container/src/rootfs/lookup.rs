@@ -25,6 +25,13 @@ pub(crate) fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<O
     rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)
 }
 
+/// Finds a path as if `root` were `/`, without opening what is there: a bind mount needs no more.
+pub(crate) fn find(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)
+}
+
 /// The content of a regular file, up to [`MAX_FILE_BYTES`]; empty where there is no such file.
 pub(crate) fn read(root: BorrowedFd<'_>, path: &Path) -> Result<Vec<u8>, Errno> {
     // NONBLOCK: a FIFO of that name must not hold the agent up.
@@ -77,6 +84,18 @@ mod tests {
         let content = read(root.as_fd(), Path::new("link")).unwrap();
 
         assert_eq!(content, b"inside");
+    }
+
+    #[test]
+    fn a_path_is_found_below_the_root_only() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("part")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", folder.path().join("out")).unwrap();
+        let root = open_root(folder.path());
+
+        assert_eq!(find(root.as_fd(), Path::new("part")).err(), None);
+        let missing = find(root.as_fd(), Path::new("out")).err();
+        assert_eq!(missing, Some(Errno::NOENT));
     }
 
     #[test]

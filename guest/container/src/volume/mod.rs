@@ -126,7 +126,7 @@ impl Runtime {
         if mount.subpath.is_empty() {
             return Ok(data);
         }
-        lookup::open(data.as_fd(), Path::new(&mount.subpath), OFlags::PATH).map_err(|errno| {
+        lookup::find(data.as_fd(), Path::new(&mount.subpath)).map_err(|errno| {
             VolumeError::Subpath {
                 volume: mount.volume.clone(),
                 subpath: mount.subpath.clone(),
@@ -143,7 +143,7 @@ impl Runtime {
         match fs::remove_dir_all(self.volume_folder(volume)?) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(VolumeError::Prepare {
                 volume: volume.to_owned(),
-                errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
+                errno: errno_of(&error),
             }),
             _ => Ok(()),
         }
@@ -207,7 +207,7 @@ fn fill(
         Err(Errno::NOTDIR) => return Err(VolumeError::OverFile(mount.destination.clone())),
         Err(errno) => return Err(failed(errno)),
     };
-    let mut entries = fs::read_dir(path).map_err(io_errno).map_err(failed)?;
+    let mut entries = fs::read_dir(path).map_err(|error| failed(errno_of(&error)))?;
     if entries.next().is_some() {
         return Ok(());
     }
@@ -234,8 +234,8 @@ fn clear(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn io_errno(error: io::Error) -> Errno {
-    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+fn errno_of(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
 fn make(path: &Path, mode: Mode) -> Result<(), Errno> {
