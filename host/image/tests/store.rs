@@ -17,7 +17,7 @@ use dhow_image::{
     Digest, ImageId, ImageStore, ImportError, ImportOptions, LoadError, LoadEvent, RemoveError,
     Removed, ResolveError,
 };
-use support::{TemporaryStore, chain, has_program, shell, skipped};
+use support::{TemporaryStore, chain, need, shell, skipped};
 
 fn nobody(_: &ImageId) -> Option<String> {
     None
@@ -94,7 +94,7 @@ fn loads_what_is_compressed_as_a_whole() {
     fs::write(folder.join("a.tar"), docker_archive(folder, "hello")).unwrap();
     let gzip = shell(folder, "gzip -c a.tar").stdout;
     load(&temporary.store, &gzip).unwrap();
-    if !has_program("zstd") {
+    if !need("zstd") {
         return skipped("zstd is not installed");
     }
     let zstd = shell(folder, "zstd -qc a.tar").stdout;
@@ -103,7 +103,7 @@ fn loads_what_is_compressed_as_a_whole() {
 
 #[test]
 fn loads_what_skopeo_writes() {
-    if !has_program("skopeo") {
+    if !need("skopeo") {
         return skipped("skopeo is not installed");
     }
     let temporary = TemporaryStore::new();

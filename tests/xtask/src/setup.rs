@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use crate::{child, report};
 
 /// Every package, with what needs it. Recommended packages are never installed.
-const PACKAGES: [(&str, &str); 23] = [
+const PACKAGES: [(&str, &str); 24] = [
+    ("attr", "extended attributes in tests of layers"),
     ("bc", "kernel build"),
     ("bison", "kernel build"),
     ("busybox-static", "test image, test initramfs"),
