@@ -1,6 +1,8 @@
 //! What the tests in `tests/` share: programs that must be here, terminals, web
 //! requests, and waiting for something that takes a moment.
 
+pub mod python;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::{child, report};
 
 /// Every package, with what needs it. Recommended packages are never installed.
-const PACKAGES: [(&str, &str); 24] = [
+const PACKAGES: [(&str, &str); 25] = [
     ("attr", "extended attributes in tests of layers"),
     ("bc", "kernel build"),
     ("bison", "kernel build"),
@@ -26,6 +26,7 @@ const PACKAGES: [(&str, &str); 24] = [
     ("make", "kernel build"),
     ("patch", "kernel build"),
     ("podman", "peer in benchmarks"),
+    ("python3-venv", "client libraries in tests"),
     ("qemu-system-x86", "nested KVM tests, peer in benchmarks"),
     ("redis-tools", "redis-benchmark against a container"),
     ("runc", "peer in benchmarks"),
