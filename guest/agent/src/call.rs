@@ -4,7 +4,7 @@ use std::io::Read;
 use std::net::Shutdown;
 use std::time::Duration;
 
-use dhow_container::Runtime;
+use dhow_container::{Process, Runtime};
 use dhow_protocol::{
     Connect, ExecProcess, Failure, FailureKind, PROTOCOL_VERSION, Reply, Request, RunContainer,
     Welcome,
@@ -84,7 +84,7 @@ fn run(
 ) -> Result<(), MessageError> {
     match runtime.run(request) {
         Ok(process) => {
-            message::send(&mut stream, &Reply::Started { pid: process.pid })?;
+            message::send(&mut stream, &started(&process))?;
             process::carry(runtime, process, &stream, Lifetime::Container(&request.id));
             Ok(())
         }
@@ -99,7 +99,7 @@ fn exec(
 ) -> Result<(), MessageError> {
     match runtime.exec(request) {
         Ok(process) => {
-            message::send(&mut stream, &Reply::Started { pid: process.pid })?;
+            message::send(&mut stream, &started(&process))?;
             process::carry(
                 runtime,
                 process,
@@ -112,6 +112,13 @@ fn exec(
             Ok(())
         }
         Err(error) => message::send(&mut stream, &Reply::Failed(error.failure())),
+    }
+}
+
+fn started(process: &Process) -> Reply {
+    Reply::Started {
+        pid: process.pid,
+        warnings: process.warnings.clone(),
     }
 }
 

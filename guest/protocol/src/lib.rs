@@ -26,7 +26,7 @@ pub use request::{
 };
 
 /// Raised with every change to a message or to the framing.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// The vsock port on which the agent listens for the host's connections.
 pub const AGENT_PORT: u32 = 1024;

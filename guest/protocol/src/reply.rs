@@ -13,6 +13,8 @@ pub enum Reply {
     Started {
         /// Its process id as the machine sees it.
         pid: u32,
+        /// What was asked for and could not be had, a line each, for the user.
+        warnings: Vec<String>,
     },
     /// It did not work.
     Failed(Failure),

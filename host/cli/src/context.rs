@@ -41,7 +41,7 @@ impl Context {
         let (paths, reached) = reached.map_err(|failure| failure.code(OUR_FAULT))?;
         let client = Client::new(paths.socket());
         client.adopt(reached.stream).await?;
-        if reached.is_new {
+        if reached.has_news {
             for notice in client.notices().await? {
                 output::note(&format!("note: {notice}"));
             }

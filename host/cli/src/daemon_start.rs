@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use dhow_api::NOTICES_HEADER;
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
@@ -41,29 +42,21 @@ const LOG_TAIL_BYTES: u64 = 8 * 1024;
 pub(crate) struct Reached {
     /// The connection.
     pub(crate) stream: UnixStream,
-    /// The daemon was started for it, and may have something to tell.
-    pub(crate) is_new: bool,
+    /// The daemon may have something to tell.
+    pub(crate) has_news: bool,
 }
 
 /// Connects to this home's daemon.
 pub(crate) fn connect(paths: &Paths) -> Result<Reached, Failure> {
     let socket = paths.socket();
-    if let Ok(stream) = greet(&socket) {
-        return Ok(Reached {
-            stream,
-            is_new: false,
-        });
+    if let Ok(reached) = greet(&socket) {
+        return Ok(reached);
     }
     // Whoever holds it starts a daemon within READY_TIMEOUT or gives up; the kernel frees it when
     // the holder dies.
     let _lock = lock(&paths.start_lock(), FlockArg::LockExclusive)?;
     let died = match greet(&socket) {
-        Ok(stream) => {
-            return Ok(Reached {
-                stream,
-                is_new: false,
-            });
-        }
+        Ok(reached) => return Ok(reached),
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         // It is leaving or dying. Once its lock is free it has gone, and only one that left in good
         // order has taken its socket away.
@@ -84,7 +77,7 @@ pub(crate) fn connect(paths: &Paths) -> Result<Reached, Failure> {
     })?;
     Ok(Reached {
         stream,
-        is_new: true,
+        has_news: true,
     })
 }
 
@@ -112,7 +105,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connects and has the daemon say that it lives: one that is being killed still accepts
 /// connections, and a request sent to it would be lost.
-fn greet(socket: &Path) -> io::Result<UnixStream> {
+fn greet(socket: &Path) -> io::Result<Reached> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PING_TIMEOUT))?;
     stream.write_all(PING)?;
@@ -126,7 +119,10 @@ fn greet(socket: &Path) -> io::Result<UnixStream> {
         }
     }
     stream.set_read_timeout(None)?;
-    Ok(stream)
+    Ok(Reached {
+        stream,
+        has_news: String::from_utf8_lossy(&answer).contains(NOTICES_HEADER),
+    })
 }
 
 /// Whether a daemon answers right now; starts nothing.

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -17,6 +17,7 @@ use crate::guest::Boot;
 use crate::id::{Id, random_bytes};
 use crate::image::ImageLibrary;
 use crate::machine::Supervisor;
+use crate::notice::Notices;
 use crate::port::PortTable;
 use crate::time::Timestamp;
 
@@ -62,7 +63,7 @@ struct Inner {
     ports: PortTable,
     /// Bumped whenever a container starts or ends.
     activity: watch::Sender<u64>,
-    notices: Mutex<Vec<String>>,
+    notices: Notices,
     instance: String,
 }
 
@@ -79,9 +80,9 @@ impl Engine {
         };
         let (containers, lost) = Registry::load(&directory).map_err(failed)?;
         let leftovers = options.home.join(MACHINE).join("removed");
-        let mut notices = Vec::new();
+        let notices = Notices::default();
         if lost > 0 {
-            notices.push(format!(
+            notices.add(format!(
                 "{lost} running container(s) ended when the daemon was killed; \
                  start them again with `dhow start`"
             ));
@@ -91,12 +92,17 @@ impl Engine {
             home: options.home,
             containers,
             images: options.images,
-            machine: Supervisor::new(options.boot, options.machine_idle, leftovers),
+            machine: Supervisor::new(
+                options.boot,
+                options.machine_idle,
+                leftovers,
+                notices.clone(),
+            ),
             events: EventBus::new(),
             execs: ExecTable::default(),
             ports: PortTable::default(),
             activity: watch::channel(0).0,
-            notices: Mutex::new(notices),
+            notices,
             instance: instance.iter().map(|byte| format!("{byte:02x}")).collect(),
         })))
     }
@@ -119,16 +125,17 @@ impl Engine {
         &self.0.instance
     }
 
-    /// What the user should be told once: what was lost with the daemon before.
+    /// What the user should be told once: what was lost with the daemon before, or with a machine
+    /// that ended by itself.
     #[must_use]
     pub fn take_notices(&self) -> Vec<String> {
-        std::mem::take(&mut *self.locked_notices())
+        self.0.notices.take()
     }
 
-    /// What the user should be told, without taking it.
+    /// Whether there is something to tell.
     #[must_use]
-    pub fn notices(&self) -> Vec<String> {
-        self.locked_notices().clone()
+    pub fn has_notices(&self) -> bool {
+        !self.0.notices.is_empty()
     }
 
     /// All containers.
@@ -198,12 +205,5 @@ impl Engine {
             attributes,
             time: Timestamp::now(),
         });
-    }
-
-    fn locked_notices(&self) -> MutexGuard<'_, Vec<String>> {
-        self.0
-            .notices
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -24,6 +24,7 @@ pub mod image;
 pub mod log;
 pub mod machine;
 pub mod name;
+mod notice;
 pub mod oci;
 pub mod port;
 pub mod signal;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -192,6 +193,7 @@ pub struct Machine {
 #[derive(Debug)]
 struct Shared {
     owner: Owner,
+    run_dir: PathBuf,
     dial_socket: PathBuf,
     layers: Mutex<LayerTable>,
     facts: MachineFacts,
@@ -233,6 +235,7 @@ impl Machine {
         };
         let shared = Shared {
             owner,
+            run_dir: spec.run_dir,
             dial_socket: spec.dial_socket,
             layers: Mutex::default(),
             facts,
@@ -316,6 +319,7 @@ impl Machine {
         let outcome = timeout(grace + POWER_OFF_MARGIN, orderly).await;
         self.shared.owner.end().await;
         self.ended().await;
+        remove_sockets(&self.shared.run_dir);
         match outcome {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(StopError::Killed(Some(error))),
@@ -327,6 +331,17 @@ impl Machine {
     #[must_use]
     pub fn facts(&self) -> &MachineFacts {
         &self.shared.facts
+    }
+}
+
+/// Takes away what nobody listens on any more; the console and the owner's log stay, for whoever wants
+/// to know how the machine ended. What cannot be removed goes with the next start.
+fn remove_sockets(run_dir: &Path) {
+    let entries = fs::read_dir(run_dir).into_iter().flatten().flatten();
+    for entry in entries {
+        if entry.file_type().is_ok_and(|kind| kind.is_socket()) {
+            let _goes_later = fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Whatever is killed, the next command works and says what happened.
 
+use std::fs;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dhow_harness::{BUSYBOX, Home};
 use nix::sys::signal::{Signal, kill};
@@ -72,6 +73,38 @@ fn after_the_machine_was_killed_the_next_command_boots_another() {
 
     assert_eq!(output.text(), "again");
     assert_eq!(state.text(), "exited");
+}
+
+#[test]
+fn the_next_command_tells_once_that_the_machine_was_killed() {
+    let home = Home::with_image(BUSYBOX);
+    let _ = home
+        .dhow(&["run", "-d", BUSYBOX, "sleep", "1000"])
+        .succeed();
+
+    kill_hard(&home.processes_with("lib/dhow/linux"));
+    // That it has ended is noticed some milliseconds later.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut told = String::new();
+    while !told.contains("the machine ended by itself") {
+        assert!(Instant::now() < deadline, "told: {told:?}");
+        told += &home.dhow(&["ps"]).succeed().stderr;
+    }
+
+    assert_eq!(home.dhow(&["ps"]).succeed().stderr, "");
+}
+
+#[test]
+fn a_machine_that_was_stopped_leaves_its_console_and_no_socket() {
+    let home = Home::with_image(BUSYBOX);
+    let _ = home.dhow(&["run", "--rm", BUSYBOX, "true"]).succeed();
+
+    let _ = home.dhow(&["machine", "down"]).succeed();
+
+    let entries = fs::read_dir(home.path().join("run/machine")).expect("the folder stays");
+    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["console.log", "owner.log"]);
 }
 
 #[test]

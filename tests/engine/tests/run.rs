@@ -240,3 +240,18 @@ fn a_read_only_container_cannot_write_but_its_tmpfs_can() {
 
     assert_eq!(output.text(), "scratch");
 }
+
+/// A UML machine has one CPU and no cpusets; on KVM there is nothing to discard.
+#[test]
+fn a_limit_that_the_machine_cannot_keep_is_told() {
+    let home = Home::with_image(BUSYBOX);
+
+    let output = home
+        .dhow(&["run", "--rm", "--cpuset-cpus", "0", BUSYBOX, "echo", "runs"])
+        .succeed();
+    let engine = home.dhow(&["machine", "status"]).succeed();
+
+    assert_eq!(output.text(), "runs");
+    let told = output.stderr.contains("does not support cpuset");
+    assert_eq!(told, engine.stdout.contains("uml"), "{output:?} {engine:?}");
+}

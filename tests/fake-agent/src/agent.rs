@@ -123,7 +123,11 @@ impl Agent {
         };
         let pid = child.id().expect("not waited for yet");
         self.locked().insert(key.clone(), pid);
-        answer(&mut connection, &Reply::Started { pid }).await?;
+        let started = Reply::Started {
+            pid,
+            warnings: Vec::new(),
+        };
+        answer(&mut connection, &started).await?;
         let outcome = process::carry(child, connection).await;
         self.locked().remove(&key);
         outcome

@@ -389,7 +389,14 @@ fn install_filter(filter: &[libc::sock_filter], flags: u64) -> Result<(), Errno>
 /// Executes a program; returns only on failure. As `execvp` does, a candidate that may not be
 /// executed is remembered, and the search goes on.
 fn execute(program: &Program) -> Errno {
-    if let Err(error) = forget_the_agents_signals_and_files() {
+    // Our own init takes signals with sigwait. One that came before it had blocked them would be lost:
+    // the kernel drops what process 1 of a namespace has no handler for, unless it is blocked.
+    let blocked = if program.executable().is_some() {
+        ALL_SIGNALS
+    } else {
+        NO_SIGNALS
+    };
+    if let Err(error) = forget_the_agents_signals_and_files(blocked) {
         return error;
     }
     if let Some(executable) = program.executable() {
@@ -422,9 +429,9 @@ fn execute_at(directory: BorrowedFd<'_>, path: &CStr, program: &Program, flags: 
     checked(result).err().unwrap_or(Errno::IO)
 }
 
-/// Gives the program a clean start: no blocked and no ignored signals (std ignores SIGPIPE, and
+/// Gives the program a clean start: these signals blocked and none ignored (std ignores SIGPIPE, and
 /// ignored ones survive both `CLONE_CLEAR_SIGHAND` and `execve`), no descriptors but its own.
-fn forget_the_agents_signals_and_files() -> Result<(), Errno> {
+fn forget_the_agents_signals_and_files(blocked: u64) -> Result<(), Errno> {
     // SAFETY: plain data, for which zeroes mean the default action and no flags.
     let default_action: KernelSigaction = unsafe { std::mem::zeroed() };
     let action = std::ptr::from_ref(&default_action);
@@ -440,8 +447,7 @@ fn forget_the_agents_signals_and_files() -> Result<(), Errno> {
         )
     };
     checked(result)?;
-    let no_signals = 0_u64;
-    let set = std::ptr::from_ref(&no_signals);
+    let set = std::ptr::from_ref(&blocked);
     // SAFETY: the kernel reads one 8-byte set and writes nothing.
     let result = unsafe {
         libc::syscall(
@@ -467,6 +473,10 @@ fn forget_the_agents_signals_and_files() -> Result<(), Errno> {
 
 /// The kernel's `struct sigaction` on x86-64: handler, flags, restorer, mask.
 type KernelSigaction = [u64; 4];
+
+/// The kernel's signal sets: a bit for each of the 64.
+const NO_SIGNALS: u64 = 0;
+const ALL_SIGNALS: u64 = u64::MAX;
 
 /// Bytes of the kernel's signal set.
 const KERNEL_SIGNAL_SET_BYTES: usize = 8;

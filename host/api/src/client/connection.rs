@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -170,13 +170,24 @@ impl Client {
         target: &Target,
         json: Option<Vec<u8>>,
     ) -> Result<Bytes, ClientError> {
+        let (_headers, bytes) = self.exchange(method, target, json).await?;
+        Ok(bytes)
+    }
+
+    /// As [`whole`](Self::whole), with the answer's header.
+    pub(super) async fn exchange(
+        &self,
+        method: Method,
+        target: &Target,
+        json: Option<Vec<u8>>,
+    ) -> Result<(HeaderMap, Bytes), ClientError> {
         let call = describe(&method, target);
         let content_type = json.is_some().then_some("application/json");
         let request = request(method, target, full(json), content_type, false)?;
         let (response, sender) = self.send(request, &call).await?;
         let status = response.status();
-        let bytes = response
-            .into_body()
+        let (parts, body) = response.into_parts();
+        let bytes = body
             .collect()
             .await
             .map_err(|source| ClientError::Exchange { call, source })?
@@ -184,7 +195,7 @@ impl Client {
         self.put_back(sender);
         // 304 is how the API says "it already was so": start of a running container, and alike.
         if status.is_success() || status == StatusCode::NOT_MODIFIED {
-            Ok(bytes)
+            Ok((parts.headers, bytes))
         } else {
             Err(refusal(status, &bytes))
         }

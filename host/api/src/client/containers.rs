@@ -9,6 +9,7 @@ use super::models::{ContainerExit, ContainerFacts, ContainerSummary, CreatedCont
 use super::request::ContainerCreateBody;
 use super::streamed::StreamedBody;
 use super::target::Target;
+use crate::warning;
 
 /// What `attach` is to carry.
 #[derive(Debug, Clone, Copy, Default)]
@@ -108,12 +109,15 @@ impl Client {
         self.submit(&target, body).await
     }
 
-    /// Starts a container; succeeds also when it already runs.
+    /// Starts a container; succeeds also when it already runs. Returns what the user should know,
+    /// a line each.
     ///
     /// # Errors
     /// 404 when there is no such container, 400 when its command cannot be executed.
-    pub async fn start_container(&self, id: &str) -> Result<(), ClientError> {
-        self.command(Method::POST, &container(id, "start")).await
+    pub async fn start_container(&self, id: &str) -> Result<Vec<String>, ClientError> {
+        let target = container(id, "start");
+        let (headers, _empty) = self.exchange(Method::POST, &target, None).await?;
+        Ok(warning::read(&headers))
     }
 
     /// Opens the container's streams.

@@ -5,11 +5,12 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use dhow_machine::spec::{MachineSpec, VmExit};
 use dhow_machine::uml::{self, VhostUserDevice};
-use dhow_vhost_user::Server;
+use dhow_vhost_user::{Exit, Server};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
@@ -57,35 +58,37 @@ fn own(spec: &MachineSpec, input: std::io::BufReader<std::io::Stdin>) -> anyhow:
     let stop = owner::serve_user(input, layers)?;
     let mut linux = start_linux(spec, &served)?;
     let served = server.run(&stop);
-    // Either Linux has ended, and this does nothing, or it must.
-    let stopped = matches!(linux.try_wait(), Ok(None));
-    let outcome = wait(&mut linux, stopped);
+    let patience = match served {
+        // It is powering off.
+        Ok(Exit::HungUp) => EXIT_TIMEOUT,
+        // Nobody wants it any more, and whoever comes next waits for the data disk.
+        Ok(Exit::Stopped) | Err(_) => Duration::ZERO,
+    };
+    let outcome = wait(&mut linux, patience);
     served.context("failed to serve the devices")?;
     outcome
 }
 
 /// How long Linux has to end after it let go of its devices.
-const EXIT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
-fn wait(linux: &mut Child, running: bool) -> anyhow::Result<VmExit> {
-    let deadline = std::time::Instant::now() + EXIT_TIMEOUT;
-    let mut running = running;
-    while running && std::time::Instant::now() < deadline {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-        running = linux
-            .try_wait()
-            .context("failed to wait for Linux")?
-            .is_none();
+/// Between two looks whether it has.
+const EXIT_INTERVAL: Duration = Duration::from_millis(1);
+
+fn wait(linux: &mut Child, patience: Duration) -> anyhow::Result<VmExit> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(status) = linux.try_wait().context("failed to wait for Linux")? {
+            return Ok(exit_of(status));
+        }
+        if Instant::now() >= deadline {
+            break;
+        }
+        std::thread::sleep(EXIT_INTERVAL);
     }
-    if running {
-        linux.kill().context("failed to end Linux")?;
-    }
-    let status = linux.wait().context("failed to wait for Linux")?;
-    Ok(if running {
-        VmExit::Stopped
-    } else {
-        exit_of(status)
-    })
+    linux.kill().context("failed to end Linux")?;
+    linux.wait().context("failed to wait for Linux")?;
+    Ok(VmExit::Stopped)
 }
 
 fn exit_of(status: ExitStatus) -> VmExit {

@@ -1,27 +1,8 @@
 //! `--ulimit name=soft[:hard]`.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use dhow_api::client::request::ResourcesUlimits;
-
-/// Limits Linux knows, by the names Docker gives them.
-const NAMES: [&str; 16] = [
-    "as",
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
+use dhow_engine::container::Ulimit;
 
 /// Reads one `--ulimit`; -1 is "no limit".
 pub(crate) fn parse(text: &str) -> Result<ResourcesUlimits> {
@@ -29,15 +10,16 @@ pub(crate) fn parse(text: &str) -> Result<ResourcesUlimits> {
     let (name, limits) = text
         .split_once('=')
         .with_context(|| format!("{}: it must be name=soft or name=soft:hard", invalid()))?;
-    if !NAMES.contains(&name) {
-        bail!("{}: there is no limit \"{name}\"", invalid());
-    }
     let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
     let soft: i64 = soft.parse().with_context(invalid)?;
     let hard: i64 = hard.parse().with_context(invalid)?;
-    if hard != -1 && (soft > hard || soft == -1) {
-        bail!("{}: the soft limit is above the hard one", invalid());
-    }
+    let ulimit = Ulimit {
+        name: name.to_owned(),
+        soft,
+        hard,
+    };
+    // What the daemon would refuse is refused before it is started.
+    ulimit.check()?;
     Ok(ResourcesUlimits {
         name: Some(name.to_owned()),
         soft: Some(soft),
@@ -65,8 +47,8 @@ mod tests {
     fn says_what_is_wrong() {
         let wrong = |text: &str| format!("{:#}", parse(text).expect_err("an error"));
         assert!(wrong("nofile").contains("must be name=soft"));
-        assert!(wrong("files=1").contains("there is no limit \"files\""));
-        assert!(wrong("nofile=2:1").contains("above the hard one"));
+        assert!(wrong("files=1").contains("invalid ulimit type: files"));
+        assert!(wrong("nofile=2:1").contains("must be less than or equal to hard"));
         assert!(wrong("nofile=x").contains("invalid digit"));
     }
 }

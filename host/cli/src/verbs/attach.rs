@@ -2,20 +2,18 @@
 
 use std::sync::Arc;
 
-use dhow_api::client::{AttachOptions, WaitCondition};
+use dhow_api::client::WaitCondition;
 
-use super::attached::{Attachment, Ended, Process, check_input_is_terminal, raw_mode};
-use super::run::stay;
+use super::attached::{Company, check_input_is_terminal};
 use crate::args::lifecycle::AttachArgs;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::terminal::detach_keys::DetachKeys;
-use crate::terminal::session::Session;
 use crate::terminal::signals::Signals;
 
 /// `dhow attach`.
 pub(crate) async fn attach(context: &Context, args: AttachArgs) -> Outcome {
-    let keys = DetachKeys::parse(args.detach_keys.as_deref())?;
+    let _wrong_ones_are_told_first = DetachKeys::parse(args.detach_keys.as_deref())?;
     let client = Arc::new(context.client().await?);
     let facts = client.container_facts(&args.container).await?;
     if !facts.state.running {
@@ -32,36 +30,16 @@ pub(crate) async fn attach(context: &Context, args: AttachArgs) -> Outcome {
                 .hint(format!("`dhow unpause {}` lets it go on", args.container)),
         );
     }
-    let tty = facts.config.tty;
     let stdin = !args.no_stdin && facts.config.open_stdin;
-    check_input_is_terminal(tty, stdin)?;
+    check_input_is_terminal(facts.config.tty, stdin)?;
     let mut signals = Signals::catch()?;
-    let options = AttachOptions {
-        stdin,
-        stdout: true,
-        stderr: true,
-        logs: false,
-        detach_keys: args.detach_keys.as_deref(),
-    };
-    let (hijacked, exit) = tokio::try_join!(
-        client.attach(&facts.id, &options),
-        client.wait_for(&facts.id, WaitCondition::NotRunning)
-    )?;
-    let raw = raw_mode(tty, stdin)?;
-    let session = Session {
-        tty,
-        stdin,
-        detach_keys: tty.then_some(keys),
-    };
-    let attachment = Attachment {
+    let company = Company {
         client,
-        process: Process::Container(facts.id),
-        tty,
+        facts,
+        stdin,
+        detach_keys: args.detach_keys,
         pass_signals: args.sig_proxy,
     };
-    let ended = attachment
-        .supervise(&mut signals, stay(session, Some(hijacked), exit))
-        .await;
-    drop(raw);
-    ended.map(Ended::code)
+    let joined = company.join(WaitCondition::NotRunning).await?;
+    company.keep(&mut signals, joined).await
 }

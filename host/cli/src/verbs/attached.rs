@@ -5,11 +5,16 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 
-use dhow_api::client::Client;
+use dhow_api::client::{
+    AttachOptions, Client, ContainerFacts, Hijacked, PendingExit, WaitCondition,
+};
 
-use crate::failure::{Failure, NOT_EXECUTABLE, NOT_FOUND, OUR_FAULT, SIGNAL_BASE};
+use super::run::stay;
+use crate::failure::{Failure, NOT_EXECUTABLE, NOT_FOUND, OUR_FAULT, Outcome, SIGNAL_BASE};
 use crate::output;
+use crate::terminal::detach_keys::DetachKeys;
 use crate::terminal::raw::RawMode;
+use crate::terminal::session::Session;
 use crate::terminal::signals::{Caught, Notice, Signals};
 use crate::terminal::window;
 
@@ -113,6 +118,75 @@ impl Attachment {
         tokio::spawn(async move {
             let _process_gone = client.kill_container(&id, caught.name).await;
         });
+    }
+}
+
+/// How to be attached to a container that there is already, running or not.
+#[derive(Debug)]
+pub(super) struct Company {
+    pub(super) client: Arc<Client>,
+    pub(super) facts: ContainerFacts,
+    /// Send our input.
+    pub(super) stdin: bool,
+    /// The keys that leave, as they were typed.
+    pub(super) detach_keys: Option<String>,
+    /// Pass signals on instead of ending by them.
+    pub(super) pass_signals: bool,
+}
+
+impl Company {
+    /// Opens the streams and registers the wait; from here on nothing is missed.
+    pub(super) async fn join(
+        &self,
+        condition: WaitCondition,
+    ) -> Result<(Hijacked, PendingExit), Failure> {
+        let options = AttachOptions {
+            stdin: self.stdin,
+            stdout: true,
+            stderr: true,
+            logs: false,
+            detach_keys: self.detach_keys.as_deref(),
+        };
+        let id = &self.facts.id;
+        let attach = self.client.attach(id, &options);
+        Ok(tokio::try_join!(
+            attach,
+            self.client.wait_for(id, condition)
+        )?)
+    }
+
+    /// Carries the streams to their end, and says how the container ended.
+    pub(super) async fn keep(
+        self,
+        signals: &mut Signals,
+        (hijacked, exit): (Hijacked, PendingExit),
+    ) -> Outcome {
+        let tty = self.facts.config.tty;
+        let keys = DetachKeys::parse(self.detach_keys.as_deref())?;
+        let raw = raw_mode(tty, self.stdin)?;
+        let session = Session {
+            tty,
+            stdin: self.stdin,
+            detach_keys: tty.then_some(keys),
+        };
+        let attachment = Attachment {
+            client: self.client,
+            process: Process::Container(self.facts.id),
+            tty,
+            pass_signals: self.pass_signals,
+        };
+        let ended = attachment
+            .supervise(signals, stay(session, Some(hijacked), exit))
+            .await;
+        drop(raw);
+        ended.map(Ended::code)
+    }
+}
+
+/// Prints what the daemon had to say about something that went well.
+pub(super) fn tell_warnings(warnings: &[String]) {
+    for warning in warnings {
+        output::note(&format!("warning: {warning}"));
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use dhow_api::client::{Client, CreatedContainer, request::ContainerCreateBody};
 
+use super::attached::tell_warnings;
 use crate::args::container::{ContainerArgs, PullPolicy};
 use crate::args::run::CreateArgs;
 use crate::context::Context;
@@ -90,9 +91,7 @@ impl Plan {
                 Failure::from(error)
             }
         })?;
-        for warning in &created.warnings {
-            output::note(&format!("warning: {warning}"));
-        }
+        tell_warnings(&created.warnings);
         if let Some(cid) = &mut self.cid_file {
             cid.file
                 .write_all(created.id.as_bytes())
@@ -111,16 +110,13 @@ fn image_missing(image: &str) -> Failure {
     .hint("add it with `dhow load -i FILE`; this version cannot pull from a registry")
 }
 
-/// `dhow create`.
+/// `dhow create`. As with Docker, a mistake on the command line is 125, and what the daemon refuses
+/// is 1, not 125 as for `run`, whose other codes are the container's.
 pub(crate) async fn create(context: &Context, args: CreateArgs) -> Outcome {
-    attempt(context, &args)
-        .await
-        .map_err(|failure| failure.code(OUR_FAULT))
-}
-
-async fn attempt(context: &Context, args: &CreateArgs) -> Outcome {
-    let streams = streams(&args.container, false)?;
-    let mut plan = plan(&args.container, streams)?;
+    let planned = streams(&args.container, false)
+        .map_err(Failure::from)
+        .and_then(|streams| plan(&args.container, streams));
+    let mut plan = planned.map_err(|failure| failure.code(OUR_FAULT))?;
     let client = context.client().await?;
     let created = plan.create(&client).await?;
     output::line(&created.id)?;

@@ -14,10 +14,19 @@ pub(super) async fn for_each(
     names: &[String],
     act: impl AsyncFn(&str) -> Result<(), ClientError>,
 ) -> Outcome {
+    for_each_that_was(names, async |name| act(name).await.map(|()| true)).await
+}
+
+/// As [`for_each`], for an act that says whether there was anything to do.
+async fn for_each_that_was(
+    names: &[String],
+    act: impl AsyncFn(&str) -> Result<bool, ClientError>,
+) -> Outcome {
     let mut last: Option<Failure> = None;
     for name in names {
         match act(name).await {
-            Ok(()) => output::line(name)?,
+            Ok(true) => output::line(name)?,
+            Ok(false) => {}
             Err(error) => {
                 if let Some(earlier) = last.replace(Failure::from(error)) {
                     output::note(&earlier.line());
@@ -81,14 +90,20 @@ pub(crate) async fn unpause(context: &Context, args: NamesArgs) -> Outcome {
 /// `dhow rm`.
 pub(crate) async fn remove(context: &Context, args: RemoveArgs) -> Outcome {
     let client = context.client().await?;
-    for_each(&args.containers, async |name| {
+    for_each_that_was(&args.containers, async |name| {
         match client
             .remove_container(name, args.force, args.volumes)
             .await
         {
-            // What is not there needs no removing, says --force.
-            Err(ClientError::Refused { status: 404, .. }) if args.force => Ok(()),
-            other => other,
+            // What is not there needs no removing, says --force; told all the same, as Docker does.
+            Err(ClientError::Refused {
+                status: 404,
+                message,
+            }) if args.force => {
+                output::note(&message);
+                Ok(false)
+            }
+            other => other.map(|()| true),
         }
     })
     .await

@@ -11,6 +11,7 @@ use dhow_api::client::{AttachOptions, Client, Hijacked, PendingExit, WaitConditi
 
 use super::attached::{
     Attachment, Ended, Process, check_input_is_terminal, raw_mode, shell_code, start_failure,
+    tell_warnings,
 };
 use super::create::{self, Plan};
 use crate::args::run::RunArgs;
@@ -104,7 +105,7 @@ async fn begin(
     streams: Streams,
 ) -> Result<Option<(Option<Hijacked>, PendingExit)>, Failure> {
     if args.detach {
-        client.start_container(id).await?;
+        tell_warnings(&client.start_container(id).await?);
         return Ok(None);
     }
     let condition = if args.container.rm {
@@ -126,7 +127,7 @@ async fn begin(
         client.attach(id, &options).await.map(Some)
     };
     let (hijacked, exit) = tokio::try_join!(attach, client.wait_for(id, condition))?;
-    client.start_container(id).await?;
+    tell_warnings(&client.start_container(id).await?);
     Ok(Some((hijacked, exit)))
 }
 

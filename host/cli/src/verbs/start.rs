@@ -2,18 +2,14 @@
 
 use std::sync::Arc;
 
-use dhow_api::client::{AttachOptions, WaitCondition};
+use dhow_api::client::WaitCondition;
 
-use super::attached::{
-    Attachment, Ended, Process, check_input_is_terminal, raw_mode, start_failure,
-};
+use super::attached::{Company, check_input_is_terminal, start_failure, tell_warnings};
 use super::each::for_each;
-use super::run::stay;
 use crate::args::lifecycle::StartArgs;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::terminal::detach_keys::DetachKeys;
-use crate::terminal::session::Session;
 use crate::terminal::signals::Signals;
 
 /// `dhow start`.
@@ -21,7 +17,8 @@ pub(crate) async fn start(context: &Context, args: StartArgs) -> Outcome {
     if !args.attach && !args.interactive {
         let client = context.client().await?;
         return for_each(&args.containers, async |name| {
-            client.start_container(name).await
+            tell_warnings(&client.start_container(name).await?);
+            Ok(())
         })
         .await;
     }
@@ -30,46 +27,26 @@ pub(crate) async fn start(context: &Context, args: StartArgs) -> Outcome {
             "only one container can be attached to at a time",
         ));
     };
-    let keys = DetachKeys::parse(args.detach_keys.as_deref())?;
+    let _wrong_ones_are_told_first = DetachKeys::parse(args.detach_keys.as_deref())?;
     let client = Arc::new(context.client().await?);
     let facts = client.container_facts(name).await?;
-    let tty = facts.config.tty;
     let stdin = args.interactive && facts.config.open_stdin;
-    check_input_is_terminal(tty, stdin)?;
+    check_input_is_terminal(facts.config.tty, stdin)?;
     let mut signals = Signals::catch()?;
-    let options = AttachOptions {
-        stdin,
-        stdout: true,
-        stderr: true,
-        logs: false,
-        detach_keys: args.detach_keys.as_deref(),
-    };
     let condition = if facts.host_config.auto_remove {
         WaitCondition::Removed
     } else {
         WaitCondition::NextExit
     };
-    let attach = client.attach(&facts.id, &options);
-    let (hijacked, exit) = tokio::try_join!(attach, client.wait_for(&facts.id, condition))?;
-    client
-        .start_container(&facts.id)
-        .await
-        .map_err(|e| start_failure(e.into()))?;
-    let raw = raw_mode(tty, stdin)?;
-    let session = Session {
-        tty,
-        stdin,
-        detach_keys: tty.then_some(keys),
-    };
-    let attachment = Attachment {
+    let company = Company {
         client,
-        process: Process::Container(facts.id),
-        tty,
+        facts,
+        stdin,
+        detach_keys: args.detach_keys,
         pass_signals: true,
     };
-    let ended = attachment
-        .supervise(&mut signals, stay(session, Some(hijacked), exit))
-        .await;
-    drop(raw);
-    ended.map(Ended::code)
+    let joined = company.join(condition).await?;
+    let started = company.client.start_container(&company.facts.id).await;
+    tell_warnings(&started.map_err(|error| start_failure(error.into()))?);
+    company.keep(&mut signals, joined).await
 }

@@ -2,7 +2,8 @@
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use dhow_engine::Engine;
 use dhow_engine::verb::stop::StopOptions;
@@ -23,9 +24,20 @@ pub(super) fn routes() -> Router<Shared> {
 
 type Done = Result<StatusCode, Failure>;
 
-async fn start(State(engine): State<Engine>, Path(name): Path<String>) -> Done {
-    engine.start(&name).await?;
-    Ok(StatusCode::NO_CONTENT)
+/// Docker's answer has no body. What the user should know goes into HTTP's own field for it, which
+/// other clients pass over (RFC 7234, 5.5).
+async fn start(
+    State(engine): State<Engine>,
+    Path(name): Path<String>,
+) -> Result<Response, Failure> {
+    let warnings = engine.start(&name).await?;
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    for warning in warnings {
+        if let Ok(value) = dhow_api::warning::header(&warning) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+    Ok(response)
 }
 
 fn stop_options(parameters: &Parameters) -> Result<StopOptions, Failure> {

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use dhow_api::NOTICES_HEADER;
 use dhow_api::models::{
     Commit, LocalNodeState, PluginsInfo, Runtime, SwarmInfo, SystemInfo,
     SystemInfoCgroupDriverEnum, SystemInfoCgroupVersionEnum, SystemVersion,
@@ -35,8 +36,11 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/auth", post(no_registry))
 }
 
-async fn ping() -> impl IntoResponse {
+async fn ping(State(engine): State<Engine>) -> impl IntoResponse {
     let mut headers = HeaderMap::new();
+    if engine.has_notices() {
+        headers.insert(NOTICES_HEADER, HeaderValue::from_static("1"));
+    }
     headers.insert("builder-version", BUILDER_VERSION);
     headers.insert("swarm", HeaderValue::from_static("inactive"));
     headers.insert(

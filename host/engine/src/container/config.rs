@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::Ulimit;
 use crate::port::{ContainerPort, RequestedBinding};
 
 /// What runs inside: portable between hosts.
@@ -132,15 +133,4 @@ pub struct Resources {
     pub oom_score_adj: i32,
     /// Resource limits.
     pub ulimits: Vec<Ulimit>,
-}
-
-/// One resource limit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ulimit {
-    /// Docker's name: `nofile`, `nproc`…
-    pub name: String,
-    /// What applies.
-    pub soft: i64,
-    /// What the process may raise it to.
-    pub hard: i64,
 }

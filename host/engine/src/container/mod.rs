@@ -4,6 +4,7 @@
 //! - [`status`] – its phases and how they change
 //! - [`record`] – what of it survives the daemon
 //! - [`registry`] – all of them, found by id, prefix or name
+//! - [`ulimit`] – one resource limit
 //!
 //! Rule: phases change only through [`Container::change`], which also writes the state file; nobody
 //! holds a lock of a container across an await.
@@ -12,6 +13,7 @@ pub mod config;
 pub mod record;
 pub mod registry;
 pub mod status;
+pub mod ulimit;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,11 +28,12 @@ use crate::name::ContainerName;
 use crate::port::{ContainerPort, Published};
 use crate::stream::Hub;
 
-pub use config::{ContainerConfig, HostConfig, Resources, Ulimit};
+pub use config::{ContainerConfig, HostConfig, Resources};
 pub(crate) use record::Durability;
 pub use record::{Record, RecordError};
 pub use registry::{LookupError, Registry};
 pub use status::{Change, Forbidden, Phase, Status};
+pub use ulimit::{Ulimit, UlimitError};
 
 /// A container and everything that hangs on it.
 #[derive(Debug)]

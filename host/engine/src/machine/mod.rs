@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::class::{Classified, ErrorClass};
 use crate::guest::{Boot, Guest, GuestFacts, MachineFailure};
+use crate::notice::Notices;
 
 pub(crate) use leftovers::Leftovers;
 pub use real::MachineBoot;
@@ -91,6 +92,7 @@ struct Shared {
     idle_period: Duration,
     last_end: Mutex<Option<String>>,
     leftovers: Leftovers,
+    notices: Notices,
 }
 
 /// Who may be cut off by a stop.
@@ -125,7 +127,12 @@ impl Drop for Lease {
 }
 
 impl Supervisor {
-    pub(crate) fn new(boot: Arc<dyn Boot>, idle_period: Duration, leftovers: PathBuf) -> Self {
+    pub(crate) fn new(
+        boot: Arc<dyn Boot>,
+        idle_period: Duration,
+        leftovers: PathBuf,
+        notices: Notices,
+    ) -> Self {
         Self(Arc::new(Shared {
             boot,
             phase: watch::channel(Phase::Down(None)).0,
@@ -134,6 +141,7 @@ impl Supervisor {
             idle_period,
             last_end: Mutex::default(),
             leftovers: Leftovers::new(leftovers),
+            notices,
         }))
     }
 
@@ -309,6 +317,10 @@ impl Supervisor {
         });
         if unexpected {
             tracing::warn!(reason, "the machine ended");
+            self.0.notices.add(format!(
+                "the machine ended by itself ({reason}), and with it whatever ran on it; \
+                 the next container starts a new one"
+            ));
             *self.0.locked_last_end() = Some(reason);
         }
     }

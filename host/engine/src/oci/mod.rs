@@ -22,12 +22,12 @@ pub mod security;
 
 use serde_json::{Value, json};
 
-use crate::container::Record;
+use crate::container::{Record, UlimitError};
 
 pub use capabilities::CapabilityError;
 pub use limits::LimitError;
 pub use mounts::TmpfsError;
-pub use process::{ProcessOptions, UlimitError};
+pub use process::ProcessOptions;
 pub use security::{Security, SecurityOptionError};
 
 /// The version of the runtime spec written.

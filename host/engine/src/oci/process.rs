@@ -4,48 +4,13 @@ use serde_json::{Value, json};
 
 use super::security::Security;
 use super::{capabilities, hostname};
-use crate::container::{Record, Ulimit};
+use crate::container::{Record, Ulimit, UlimitError};
 
 /// Where programs are looked for unless the image says otherwise.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What a terminal is taken for; the oldest one that everything understands.
 const DEFAULT_TERMINAL: &str = "TERM=xterm";
-
-/// Docker's names of resource limits, upper case being the kernel's with `RLIMIT_` before.
-const ULIMITS: [&str; 15] = [
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
-
-/// Why a resource limit was refused.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UlimitError {
-    /// Nobody knows it.
-    #[error("invalid ulimit type: {0}")]
-    Unknown(String),
-    /// The soft limit is above the hard one.
-    #[error("ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")]
-    SoftAboveHard {
-        /// The soft one.
-        soft: i64,
-        /// The hard one.
-        hard: i64,
-    },
-}
 
 /// A further process in a container, as asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -181,22 +146,11 @@ fn rlimits(ulimits: &[Ulimit]) -> Result<Value, UlimitError> {
 }
 
 fn rlimit(ulimit: &Ulimit) -> Result<Value, UlimitError> {
-    let Ulimit { name, soft, hard } = ulimit;
-    if !ULIMITS.contains(&name.as_str()) {
-        return Err(UlimitError::Unknown(name.clone()));
-    }
-    // -1 is no limit: the kernel's largest number.
-    let unlimited = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
-    if unlimited(*soft) > unlimited(*hard) {
-        return Err(UlimitError::SoftAboveHard {
-            soft: *soft,
-            hard: *hard,
-        });
-    }
+    ulimit.check()?;
     Ok(json!({
-        "type": format!("RLIMIT_{}", name.to_ascii_uppercase()),
-        "soft": unlimited(*soft),
-        "hard": unlimited(*hard),
+        "type": format!("RLIMIT_{}", ulimit.name.to_ascii_uppercase()),
+        "soft": Ulimit::in_kernel(ulimit.soft),
+        "hard": Ulimit::in_kernel(ulimit.hard),
     }))
 }
 
@@ -235,19 +189,5 @@ mod tests {
 
         assert_eq!(rlimit["type"], "RLIMIT_NOFILE");
         assert_eq!(rlimit["hard"], u64::MAX);
-    }
-
-    #[test]
-    fn refuses_a_soft_limit_above_the_hard_one() {
-        let nofile = Ulimit {
-            name: "nofile".to_owned(),
-            soft: 2,
-            hard: 1,
-        };
-
-        assert_eq!(
-            rlimit(&nofile),
-            Err(UlimitError::SoftAboveHard { soft: 2, hard: 1 })
-        );
     }
 }

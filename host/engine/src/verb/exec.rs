@@ -195,7 +195,7 @@ impl Engine {
         let lease = self.machine().running().ok_or_else(not_running)?;
         let opened = lease.guest().open(&request).await;
         let (pid, connection) = match opened.map_err(|error| blame(error, &exec.config))? {
-            (Reply::Started { pid }, connection) => (pid, connection),
+            (Reply::Started { pid, .. }, connection) => (pid, connection),
             (other, _) => return Err(ExecError::Guest(GuestError::OutOfTurn(Box::new(other)))),
         };
         exec.phase.send_replace(ExecPhase::Running { pid });

@@ -111,13 +111,21 @@ impl StartError {
     }
 }
 
+/// A process that has just started.
+struct Entered {
+    pid: u32,
+    /// What was asked for and could not be had.
+    warnings: Vec<String>,
+    connection: UnixStream,
+}
+
 /// Gives the machine the layers and starts the process on it.
 async fn enter(
     lease: &Lease,
     layers: Vec<ImageLayer>,
     mut run: RunContainer,
     record: &Record,
-) -> Result<(u32, UnixStream), StartError> {
+) -> Result<Entered, StartError> {
     for layer in layers {
         let range = lease.guest().map_layer(layer.path).await;
         run.layers.push(range.map_err(StartError::Layer)?);
@@ -125,7 +133,11 @@ async fn enter(
     let request = Request::Run(Box::new(run));
     let opened = lease.guest().open(&request).await;
     match opened.map_err(|error| blame(error, record))? {
-        (Reply::Started { pid }, connection) => Ok((pid, connection)),
+        (Reply::Started { pid, warnings }, connection) => Ok(Entered {
+            pid,
+            warnings,
+            connection,
+        }),
         (other, _) => Err(StartError::Guest(GuestError::OutOfTurn(Box::new(other)))),
     }
 }
@@ -133,17 +145,17 @@ async fn enter(
 /// A process that runs, not yet looked after.
 struct Launched {
     lease: Lease,
-    pid: u32,
-    connection: UnixStream,
+    entered: Entered,
     ports: Vec<Bound>,
 }
 
 impl Engine {
-    /// Starts a container; its ports are open when this returns.
+    /// Starts a container; its ports are open when this returns. The lines returned are for the
+    /// user: limits that the machine's kernel does not know, and that were discarded.
     ///
     /// # Errors
     /// [`StartError`]; the container is as before, with the reason in its state.
-    pub async fn start(&self, reference: &str) -> Result<(), StartError> {
+    pub async fn start(&self, reference: &str) -> Result<Vec<String>, StartError> {
         let container = self.container(reference)?;
         let engine = self.clone();
         to_the_end(async move { engine.start_container(&container).await }).await
@@ -152,7 +164,7 @@ impl Engine {
     pub(super) async fn start_container(
         &self,
         container: &Arc<Container>,
-    ) -> Result<(), StartError> {
+    ) -> Result<Vec<String>, StartError> {
         if let Err(forbidden) = container.change(Change::Start) {
             tracing::debug!(%forbidden, "not started");
             return Err(match container.status().phase {
@@ -164,8 +176,12 @@ impl Engine {
         self.note_activity();
         match self.launch(&container.record()).await {
             Ok(launched) => {
+                let warnings = launched.entered.warnings.clone();
+                for warning in &warnings {
+                    tracing::warn!(container = container.id().short(), warning, "started");
+                }
                 self.look_after(container, launched);
-                Ok(())
+                Ok(warnings)
             }
             Err(error) => {
                 self.note_failed_start(container, &error).await;
@@ -204,11 +220,10 @@ impl Engine {
             }
             entered => (lease, entered?),
         };
-        let (lease, (pid, connection)) = entered;
+        let (lease, entered) = entered;
         Ok(Launched {
             lease,
-            pid,
-            connection,
+            entered,
             ports,
         })
     }
@@ -217,10 +232,12 @@ impl Engine {
     fn look_after(&self, container: &Arc<Container>, launched: Launched) {
         let Launched {
             lease,
-            pid,
-            connection,
+            entered,
             ports,
         } = launched;
+        let Entered {
+            pid, connection, ..
+        } = entered;
         let published = Published::serve(ports, lease.guest(), container.id());
         *container.locked_ports() = Some(published);
         let started = Change::Started {
