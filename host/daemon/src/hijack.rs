@@ -131,6 +131,9 @@ async fn run(upgraded: Upgraded, session: Session, hangup: Option<&Hangup>) {
     } = session;
     let Attachment { output, input } = attachment;
     let sending = async {
+        if let Some(hangup) = hangup {
+            hangup.caught_up().await;
+        }
         let sent = send(writer, first, output, tty);
         match hangup {
             Some(hangup) => tokio::select! {

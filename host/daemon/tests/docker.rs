@@ -2,7 +2,6 @@
 
 #[expect(
     clippy::unwrap_used,
-    clippy::print_stderr,
     reason = "what fails here fails the test that uses it"
 )]
 mod support;
@@ -15,9 +14,7 @@ use tokio::net::TcpStream;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn run_shows_output_and_passes_the_exit_code_on() {
-    let Some(fixture) = Fixture::new().await else {
-        return;
-    };
+    let fixture = Fixture::new().await;
 
     let run = fixture
         .docker(&[
@@ -38,9 +35,7 @@ async fn run_shows_output_and_passes_the_exit_code_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn run_carries_input_to_its_end() {
-    let Some(fixture) = Fixture::new().await else {
-        return;
-    };
+    let fixture = Fixture::new().await;
 
     let run = fixture
         .docker_with_input(&["run", "-i", "--rm", "busybox", "cat"], b"hello\n")
@@ -51,9 +46,7 @@ async fn run_carries_input_to_its_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_output_arrives_whole() {
-    let Some(fixture) = Fixture::new().await else {
-        return;
-    };
+    let fixture = Fixture::new().await;
 
     let run = fixture
         .docker(&[
@@ -72,9 +65,7 @@ async fn large_output_arrives_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_image_is_exit_125_and_one_line() {
-    let Some(fixture) = Fixture::new().await else {
-        return;
-    };
+    let fixture = Fixture::new().await;
 
     let run = fixture.docker(&["run", "--rm", "missing"]).await;
 
@@ -88,9 +79,7 @@ async fn a_missing_image_is_exit_125_and_one_line() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_command_is_exit_127() {
-    let Some(fixture) = Fixture::new().await else {
-        return;
-    };
+    let fixture = Fixture::new().await;
 
     let run = fixture
         .docker(&["run", "--rm", "busybox", "no-such-command"])
@@ -107,9 +96,7 @@ async fn a_missing_command_is_exit_127() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_detached_container_lives_through_its_verbs() {
-    let Some(fixture) = Fixture::new().await else {
-        return;
-    };
+    let fixture = Fixture::new().await;
 
     let run = fixture
         .docker(&[
@@ -169,9 +156,7 @@ async fn a_detached_container_lives_through_its_verbs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_follow_until_the_end() {
-    let Some(fixture) = Fixture::new().await else {
-        return;
-    };
+    let fixture = Fixture::new().await;
     let script = "echo one; sleep 0.3; echo two; sleep 0.3; printf three";
     fixture
         .docker(&[
@@ -188,9 +173,7 @@ async fn logs_follow_until_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn attach_hears_what_comes_and_wait_tells_the_end() {
-    let Some(fixture) = Fixture::new().await else {
-        return;
-    };
+    let fixture = Fixture::new().await;
     fixture
         .docker(&[
             "run",
@@ -215,9 +198,7 @@ async fn attach_hears_what_comes_and_wait_tells_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_published_port_is_open_when_run_returns() {
-    let Some(fixture) = Fixture::new().await else {
-        return;
-    };
+    let fixture = Fixture::new().await;
     // The container's listener is a process of this host here, so it has a port of its own.
     let (inside, outside) = (free_port(), free_port());
     let script = "import socket,sys,time\ntime.sleep(0.5)\ns=socket.create_server(('127.0.0.1',int(sys.argv[1])))\n\
@@ -277,9 +258,7 @@ async fn a_published_port_is_open_when_run_returns() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn containers_that_ran_are_marked_when_the_daemon_comes_back() {
-    let Some(mut fixture) = Fixture::new().await else {
-        return;
-    };
+    let mut fixture = Fixture::new().await;
     fixture
         .docker(&["run", "-d", "--name", "web", "busybox", "sleep", "1000"])
         .await;
@@ -304,9 +283,7 @@ async fn containers_that_ran_are_marked_when_the_daemon_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_tell_a_containers_life() {
-    let Some(fixture) = Fixture::new().await else {
-        return;
-    };
+    let fixture = Fixture::new().await;
     fixture
         .docker(&["run", "--rm", "--name", "short", "busybox", "true"])
         .await;
@@ -333,9 +310,7 @@ async fn events_tell_a_containers_life() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_are_unique_and_prefixes_resolve() {
-    let Some(fixture) = Fixture::new().await else {
-        return;
-    };
+    let fixture = Fixture::new().await;
     let created = fixture
         .docker(&["create", "--name", "one", "busybox"])
         .await;
@@ -371,9 +346,7 @@ async fn names_are_unique_and_prefixes_resolve() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_yet_is_refused_by_name() {
-    let Some(fixture) = Fixture::new().await else {
-        return;
-    };
+    let fixture = Fixture::new().await;
 
     let volume = fixture
         .docker(&["run", "--rm", "-v", "/tmp:/x", "busybox", "true"])
@@ -399,9 +372,7 @@ async fn what_is_not_there_yet_is_refused_by_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_docker_cli_reads_our_facts() {
-    let Some(fixture) = Fixture::new().await else {
-        return;
-    };
+    let fixture = Fixture::new().await;
 
     let version = fixture
         .docker(&[
@@ -439,9 +410,7 @@ async fn the_docker_cli_reads_our_facts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_daemon_leaves_when_idle_and_not_before() {
-    let Some(fixture) = Fixture::with_idle(Duration::from_millis(300)).await else {
-        return;
-    };
+    let fixture = Fixture::with_idle(Duration::from_millis(300)).await;
     fixture
         .docker(&["run", "-d", "--name", "web", "busybox", "sleep", "1000"])
         .await;

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use dhow_image::{ImportError, ImportOptions};
 use proptest::prelude::*;
-use support::{TemporaryStore, has_program, skipped};
+use support::{TemporaryStore, need};
 
 /// One entry of a random archive.
 #[derive(Debug, Clone)]
@@ -101,10 +101,7 @@ proptest! {
 
     #[test]
     fn any_tree_is_either_refused_or_sound(entries in prop::collection::vec(entry(), 0..40)) {
-        if !has_program("fsck.erofs") {
-            skipped("fsck.erofs (package erofs-utils) is not installed");
-            return Ok(());
-        }
+        need("fsck.erofs");
         let temporary = TemporaryStore::new();
         let archive = archive(&entries);
         let id = match temporary.store.import(archive.as_slice(), &ImportOptions::default(), None) {

@@ -15,7 +15,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::{TemporaryStore, has_program, is_root, shell, skipped};
+use support::{TemporaryStore, is_root, need, shell, skipped};
 
 /// A mounted layer.
 struct Mounted(PathBuf);
@@ -90,9 +90,7 @@ fn keeps_owners_modes_times_links_and_devices() {
 
 #[test]
 fn keeps_attributes_inline_and_shared() {
-    if !has_program("setfattr") {
-        return skipped("setfattr (package attr) is not installed");
-    }
+    need("setfattr");
     let script = "
         touch one two three with-attributes; mkdir dir; ln -s x link
         for f in one two three dir; do setfattr -n user.same -v 'a common value' $f; done

@@ -17,7 +17,7 @@ use dhow_image::{
     Digest, ImageId, ImageStore, ImportError, ImportOptions, LoadError, LoadEvent, RemoveError,
     Removed, ResolveError,
 };
-use support::{TemporaryStore, chain, has_program, shell, skipped};
+use support::{TemporaryStore, chain, need, shell};
 
 fn nobody(_: &ImageId) -> Option<String> {
     None
@@ -94,18 +94,14 @@ fn loads_what_is_compressed_as_a_whole() {
     fs::write(folder.join("a.tar"), docker_archive(folder, "hello")).unwrap();
     let gzip = shell(folder, "gzip -c a.tar").stdout;
     load(&temporary.store, &gzip).unwrap();
-    if !has_program("zstd") {
-        return skipped("zstd is not installed");
-    }
+    need("zstd");
     let zstd = shell(folder, "zstd -qc a.tar").stdout;
     load(&temporary.store, &zstd).unwrap();
 }
 
 #[test]
 fn loads_what_skopeo_writes() {
-    if !has_program("skopeo") {
-        return skipped("skopeo is not installed");
-    }
+    need("skopeo");
     let temporary = TemporaryStore::new();
     let folder = temporary.folder.path();
     fs::write(folder.join("a.tar"), named_archive(folder)).unwrap();

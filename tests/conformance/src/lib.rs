@@ -1,5 +1,7 @@
-//! What the tests in `tests/` share: the docker CLI or the reason why it is not here, terminals, web
+//! What the tests in `tests/` share: programs that must be here, terminals, web
 //! requests, and waiting for something that takes a moment.
+
+pub mod python;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,33 +17,28 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// Whether a program can be started here; says `skipped:` where it cannot.
-#[must_use]
-pub fn available(program: &str) -> bool {
+/// Makes sure that a program can be started here.
+///
+/// # Panics
+/// Where it cannot: a test that quietly tests nothing would be worse than none.
+#[track_caller]
+pub fn need(program: &str) {
     let found = Command::new(program)
         .arg("--version")
         .output()
         .is_ok_and(|output| output.status.success());
-    if !found {
-        skip(&format!("no {program}: run `cargo xtask setup`"));
-    }
-    found
+    assert!(found, "no {program}: run `cargo xtask setup`");
 }
 
-/// Says why a test does not run here.
-#[expect(
-    clippy::print_stdout,
-    reason = "skips are counted from standard output"
-)]
-pub fn skip(reason: &str) {
-    println!("skipped: {reason}");
-}
-
-/// A home with busybox, where there is a docker CLI to talk to it.
+/// A home with busybox, for tests that the docker CLI drives.
+///
+/// # Panics
+/// Where there is no docker CLI.
 #[must_use]
 #[track_caller]
-pub fn docker_home() -> Option<Home> {
-    available("docker").then(|| Home::with_image(BUSYBOX))
+pub fn docker_home() -> Home {
+    need("docker");
+    Home::with_image(BUSYBOX)
 }
 
 /// Runs a shell's command line on a terminal of 33 rows and 99 columns, typing each word after a

@@ -23,7 +23,7 @@ fn ticking(home: &Home) {
 
 #[test]
 fn a_container_is_stopped_started_restarted_renamed_and_removed() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let script = "trap 'exit 3' TERM; echo up; while true; do sleep 0.1; done";
 
     let _ = home
@@ -50,7 +50,7 @@ fn a_container_is_stopped_started_restarted_renamed_and_removed() {
 
 #[test]
 fn start_with_a_attaches_and_returns_the_exit_code() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let script = "echo out; echo err >&2; exit 4";
     let _ = home
         .docker(&["create", "--name", "one", BUSYBOX, "sh", "-c", script])
@@ -64,7 +64,7 @@ fn start_with_a_attaches_and_returns_the_exit_code() {
 
 #[test]
 fn logs_are_tailed_followed_stamped_and_cut_by_time() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     ticking(&home);
     let mut following = Running::start(&mut home.client("docker", &["logs", "-f", "ticks"]));
     drop(following.stdin());
@@ -93,7 +93,7 @@ fn logs_are_tailed_followed_stamped_and_cut_by_time() {
 
 #[test]
 fn lists_are_filtered_and_formatted() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let _ = home
         .docker(&[
             "run", "-d", "--name", "up", "--label", "kind=a", BUSYBOX, "sleep", "1000",
@@ -126,7 +126,7 @@ fn lists_are_filtered_and_formatted() {
 
 #[test]
 fn an_attached_terminal_is_left_with_keys_and_found_again() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let _ = home
         .docker(&["run", "-dit", "--name", "shell", BUSYBOX, "sh"])
         .succeed();
@@ -151,7 +151,7 @@ fn an_attached_terminal_is_left_with_keys_and_found_again() {
 
 #[test]
 fn images_are_loaded_tagged_inspected_and_removed() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let names = ["images", "--format", "{{.Repository}}:{{.Tag}}"];
     let archive = image(BUSYBOX);
 
@@ -197,7 +197,7 @@ fn images_are_loaded_tagged_inspected_and_removed() {
 
 #[test]
 fn an_image_in_use_is_kept() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let _ = home
         .docker(&["run", "-d", "--name", "user", BUSYBOX, "sleep", "1000"])
         .succeed();
@@ -210,7 +210,7 @@ fn an_image_in_use_is_kept() {
 
 #[test]
 fn events_tell_a_life_in_order() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
 
     let _ = home
         .docker(&["run", "--name", "one", BUSYBOX, "true"])
@@ -227,7 +227,7 @@ fn events_tell_a_life_in_order() {
 
 #[test]
 fn the_server_tells_what_it_is() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
 
     let version = home
         .docker(&[
@@ -247,7 +247,7 @@ fn the_server_tells_what_it_is() {
 /// What docs/limits.md lists as not there.
 #[test]
 fn what_is_not_there_is_refused_by_name() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let _ = home
         .docker(&["run", "-d", "--name", "one", BUSYBOX, "sleep", "1000"])
         .succeed();

@@ -18,7 +18,7 @@ fn run(home: &Home, options: &[&str], command: &[&str]) {
 
 #[test]
 fn a_container_that_fails_is_started_again_as_often_as_asked() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
 
     run(
         &home,
@@ -37,7 +37,7 @@ fn a_container_that_fails_is_started_again_as_often_as_asked() {
 
 #[test]
 fn a_container_that_ends_well_is_not_a_failure() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
 
     run(
         &home,
@@ -52,7 +52,7 @@ fn a_container_that_ends_well_is_not_a_failure() {
 
 #[test]
 fn a_stop_holds_against_every_policy() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     run(
         &home,
         &["--name", "again", "--restart", "always"],
@@ -78,7 +78,7 @@ fn a_stop_holds_against_every_policy() {
 
 #[test]
 fn policies_outlive_the_daemon() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let sleep = ["sleep", "1000"];
     run(&home, &["--name", "always", "--restart", "always"], &sleep);
     run(
@@ -108,7 +108,7 @@ fn policies_outlive_the_daemon() {
 
 #[test]
 fn a_policy_and_removal_exclude_each_other() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let line = ["run", "--rm", "--restart", "always", BUSYBOX, "true"];
 
     let docker = home.docker(&line);
@@ -121,7 +121,7 @@ fn a_policy_and_removal_exclude_each_other() {
 
 #[test]
 fn health_is_checked_listed_and_told() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
 
     run(
         &home,
@@ -177,7 +177,7 @@ fn health_is_checked_listed_and_told() {
 
 #[test]
 fn a_check_that_hangs_is_ended() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
 
     run(
         &home,
@@ -206,7 +206,7 @@ fn a_check_that_hangs_is_ended() {
 
 #[test]
 fn limits_are_changed_while_it_runs() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     run(
         &home,
         &["--name", "one", "--memory", "64m"],
@@ -244,7 +244,7 @@ fn limits_are_changed_while_it_runs() {
 
 #[test]
 fn processes_are_listed() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     run(
         &home,
         &["--name", "one"],
@@ -293,7 +293,7 @@ fn processes_are_listed() {
 
 #[test]
 fn usage_is_shown_once_and_again_and_again() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     run(
         &home,
         &["--name", "busy", "--memory", "64m"],

@@ -5,7 +5,7 @@ use dhow_harness::{BUSYBOX, run};
 
 #[test]
 fn exit_codes_are_those_of_the_command_or_say_what_is_wrong() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
 
     for (arguments, code) in [
         (&["busybox", "true"][..], 0),
@@ -30,7 +30,7 @@ fn exit_codes_are_those_of_the_command_or_say_what_is_wrong() {
 
 #[test]
 fn a_killed_container_ends_with_137() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let _ = home
         .docker(&["run", "-d", "--name", "long", BUSYBOX, "sleep", "1000"])
         .succeed();
@@ -49,7 +49,7 @@ fn a_killed_container_ends_with_137() {
 
 #[test]
 fn standard_input_and_both_outputs_are_carried() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let script = "cat; echo out; echo err >&2";
 
     let output = run(
@@ -67,7 +67,7 @@ fn standard_input_and_both_outputs_are_carried() {
 
 #[test]
 fn environment_user_folder_host_name_and_entry_point_are_set() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let script = "echo $COLOUR $(id -u):$(id -g) $(pwd) $(hostname)";
 
     let output = home
@@ -95,7 +95,7 @@ fn environment_user_folder_host_name_and_entry_point_are_set() {
 
 #[test]
 fn a_terminal_has_the_size_of_the_one_outside() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let script = "'tty; sleep 0.5; stty size; exit 3'";
 
     let ran = on_terminal(
@@ -117,7 +117,7 @@ fn a_terminal_has_the_size_of_the_one_outside() {
 
 #[test]
 fn what_is_typed_reaches_the_shell() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
 
     let typed: [&[u8]; 2] = [b"echo $((6*7))\r", b"exit 5\r"];
     let finished = on_terminal(&home, "docker run --rm -it busybox sh", &typed).exit(5);
@@ -127,7 +127,7 @@ fn what_is_typed_reaches_the_shell() {
 
 #[test]
 fn a_published_web_server_answers_as_soon_as_run_returned() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let script = "echo from the container >/index.html; exec httpd -f -p 80 -h /";
 
     let _ = home
@@ -156,7 +156,7 @@ fn a_published_web_server_answers_as_soon_as_run_returned() {
 
 #[test]
 fn a_further_process_has_its_own_settings_and_exit_code() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let _ = home
         .docker(&["run", "-d", "--name", "long", BUSYBOX, "sleep", "1000"])
         .succeed();
@@ -192,7 +192,7 @@ fn a_further_process_has_its_own_settings_and_exit_code() {
 
 #[test]
 fn an_unknown_image_is_named_with_what_to_do() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
 
     let refused = home.docker(&["run", "--rm", "no-such-image"]).exit(125);
 

@@ -46,7 +46,7 @@ fn host_server(word: &'static str) -> u16 {
 
 #[test]
 fn containers_of_a_network_find_each_other_by_name_and_alias() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let _ = home.docker(&["network", "create", "front"]).succeed();
     stay(
         &home,
@@ -73,7 +73,7 @@ fn containers_of_a_network_find_each_other_by_name_and_alias() {
 
 #[test]
 fn networks_do_not_see_each_other() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let _ = home.docker(&["network", "create", "front"]).succeed();
     let _ = home.docker(&["network", "create", "back"]).succeed();
     stay(&home, &["--name", "web", "--network", "front"]);
@@ -90,7 +90,7 @@ fn networks_do_not_see_each_other() {
 
 #[test]
 fn a_container_reaches_the_hosts_own_services() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let port = host_server("hello from the host");
     stay(&home, &["--name", "client"]);
 
@@ -102,7 +102,7 @@ fn a_container_reaches_the_hosts_own_services() {
 
 #[test]
 fn a_refused_connection_is_refused() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let free = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -121,7 +121,7 @@ fn a_refused_connection_is_refused() {
 
 #[test]
 fn an_internal_network_leads_nowhere() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let port = host_server("out");
     let _ = home
         .docker(&["network", "create", "--internal", "vault"])
@@ -145,7 +145,7 @@ fn an_internal_network_leads_nowhere() {
 
 #[test]
 fn a_link_tells_names_and_variables_as_docker_does() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     stay(
         &home,
         &["--name", "store", "--expose", "5432", "-e", "POSTGRES_DB=x"],
@@ -171,7 +171,7 @@ fn a_link_tells_names_and_variables_as_docker_does() {
 
 #[test]
 fn a_running_container_is_connected_and_disconnected() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let _ = home.docker(&["network", "create", "front"]).succeed();
     stay(&home, &["--name", "web", "--network", "front"]);
     stay(&home, &["--name", "client"]);
@@ -193,7 +193,7 @@ fn a_running_container_is_connected_and_disconnected() {
 
 #[test]
 fn published_ports_work_on_every_kind_of_network() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let _ = home.docker(&["network", "create", "front"]).succeed();
     for network in ["bridge", "front", "none", "host"] {
         let options = [
@@ -222,7 +222,7 @@ fn published_ports_work_on_every_kind_of_network() {
 
 #[test]
 fn a_container_shares_anothers_network() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     stay(&home, &["--name", "web", "--hostname", "web"]);
     let address = shown(&home, "{{.NetworkSettings.IPAddress}}", "web");
 
@@ -242,7 +242,7 @@ fn a_container_shares_anothers_network() {
 
 #[test]
 fn networks_are_there_again_after_the_machine() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let _ = home
         .docker(&["network", "create", "--subnet", "10.89.7.0/24", "front"])
         .succeed();
@@ -273,7 +273,7 @@ fn networks_are_there_again_after_the_machine() {
 
 #[test]
 fn a_network_in_use_stays_and_an_unused_one_is_pruned() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let _ = home.docker(&["network", "create", "used"]).succeed();
     let _ = home
         .docker(&["network", "create", "--label", "tier=web", "unused"])
@@ -297,7 +297,7 @@ fn a_network_in_use_stays_and_an_unused_one_is_pruned() {
 
 #[test]
 fn events_tell_of_networks() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let _ = home.docker(&["network", "create", "front"]).succeed();
     let _ = home
         .docker(&["run", "--rm", "--network", "front", BUSYBOX, "true"])

@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
-use dhow_conformance_tests::{ask, available};
+use dhow_conformance_tests::{ask, need};
 use dhow_harness::{BUSYBOX, Finished, dist, image, run};
 
 /// The user and the group that own nothing.
@@ -72,9 +72,7 @@ impl Drop for User {
 
 #[test]
 fn everything_works_without_any_right() {
-    if !available("setpriv") {
-        return;
-    }
+    need("setpriv");
     let user = User::new();
     user.install();
     let archive = image(BUSYBOX);

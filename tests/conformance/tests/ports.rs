@@ -3,7 +3,7 @@
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use dhow_conformance_tests::{ask, available, docker_home, eventually, host_port};
+use dhow_conformance_tests::{ask, docker_home, eventually, host_port, need};
 use dhow_harness::{BUSYBOX, DEBIAN, Home};
 
 /// Lines of `docker port`, sorted.
@@ -27,7 +27,7 @@ fn three_free_ports() -> u16 {
 
 #[test]
 fn a_range_is_published_port_by_port() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let first = three_free_ports();
     let range = format!("{first}-{}:80-82", first + 2);
     let script = "for port in 80 81 82; do httpd -p $port -h /etc; done; exec sleep 1000";
@@ -52,7 +52,7 @@ fn a_range_is_published_port_by_port() {
 
 #[test]
 fn every_exposed_port_is_published_on_request() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
 
     let _ = home
         .docker(&[
@@ -74,7 +74,7 @@ fn every_exposed_port_is_published_on_request() {
 
 #[test]
 fn a_port_another_container_holds_is_refused_until_that_one_stops() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let _ = home
         .docker(&[
             "run", "-d", "--name", "first", "-p", "0:80", BUSYBOX, "sleep", "1000",
@@ -103,7 +103,7 @@ fn a_port_another_container_holds_is_refused_until_that_one_stops() {
 
 #[test]
 fn only_an_address_that_was_asked_for_is_listened_on() {
-    let Some(home) = docker_home() else { return };
+    let home = docker_home();
     let line = [
         "run",
         "-d",
@@ -143,9 +143,7 @@ const UDP_ECHO: &str = "use IO::Socket::INET; \
 
 #[test]
 fn datagrams_are_answered() {
-    if !available("docker") {
-        return;
-    }
+    need("docker");
     let home = Home::with_image(DEBIAN);
     let line = [
         "run", "-d", "--name", "echo", "-p", "0:7/udp", DEBIAN, "perl", "-e", UDP_ECHO,
@@ -172,7 +170,7 @@ fn datagrams_are_answered() {
 
 #[test]
 fn two_homes_do_not_see_each_other() {
-    let Some(first) = docker_home() else { return };
+    let first = docker_home();
     let second = Home::with_image(BUSYBOX);
     let script = |word: &str| format!("echo {word} >/index.html; exec httpd -f -p 80 -h /");
 

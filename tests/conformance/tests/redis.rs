@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use dhow_conformance_tests::{available, eventually, host_port};
+use dhow_conformance_tests::{eventually, host_port, need};
 use dhow_harness::{Finished, Home, REDIS, run};
 
 fn redis(program: &str, port: u16, arguments: &[&str]) -> Finished {
@@ -30,9 +30,7 @@ fn ready(home: &Home) -> u16 {
 
 #[test]
 fn serves_the_host_and_keeps_its_data() {
-    if !available("redis-benchmark") {
-        return;
-    }
+    need("redis-benchmark");
     let home = Home::with_image(REDIS);
     start(&home, &["--save", "3600 1"]);
     let port = ready(&home);
@@ -60,9 +58,7 @@ fn serves_the_host_and_keeps_its_data() {
 
 #[test]
 fn data_survives_an_orderly_end_of_the_daemon() {
-    if !available("redis-cli") {
-        return;
-    }
+    need("redis-cli");
     let home = Home::with_image(REDIS);
     start(&home, &["--appendonly", "yes", "--appendfsync", "always"]);
     let _ = redis("redis-cli", ready(&home), &["set", "colour", "blue"]).succeed();

@@ -3,20 +3,16 @@
 use std::fs;
 use std::net::ToSocketAddrs;
 
-use dhow_conformance_tests::{available, skip};
+use dhow_conformance_tests::need;
 use dhow_harness::{
     BUSYBOX, Home, REGISTRY_PASSWORD, REGISTRY_USER, Registry, RegistryOptions, image, run,
 };
 
-/// A registry with busybox in it, and an empty home; nothing where a program is missing.
-fn registry_with_busybox(options: RegistryOptions) -> Option<(Registry, Home)> {
-    if !available("docker") || !available("skopeo") {
-        return None;
-    }
-    let Some(registry) = Registry::start(options) else {
-        skip("no docker-registry: run `cargo xtask setup`");
-        return None;
-    };
+/// A registry with busybox in it, and an empty home.
+fn registry_with_busybox(options: RegistryOptions) -> (Registry, Home) {
+    need("docker");
+    need("skopeo");
+    let registry = Registry::start(options).expect("no docker-registry: run `cargo xtask setup`");
     if !options.password {
         let archive = format!("docker-archive:{}", image(BUSYBOX).display());
         registry.copy(
@@ -24,7 +20,7 @@ fn registry_with_busybox(options: RegistryOptions) -> Option<(Registry, Home)> {
             &format!("docker://{}", registry.name("team/busybox:1")),
         );
     }
-    Some((registry, started_home()))
+    (registry, started_home())
 }
 
 /// An empty home whose daemon runs, for clients that cannot start it.
@@ -36,9 +32,7 @@ fn started_home() -> Home {
 
 #[test]
 fn docker_pulls_what_skopeo_pushed_and_runs_it() {
-    let Some((registry, home)) = registry_with_busybox(RegistryOptions::default()) else {
-        return;
-    };
+    let (registry, home) = registry_with_busybox(RegistryOptions::default());
     let name = registry.name("team/busybox:1");
 
     let pulled = home.docker(&["pull", &name]).succeed();
@@ -74,9 +68,7 @@ fn docker_pulls_what_skopeo_pushed_and_runs_it() {
 
 #[test]
 fn skopeo_pulls_what_docker_pushed() {
-    let Some((registry, home)) = registry_with_busybox(RegistryOptions::default()) else {
-        return;
-    };
+    let (registry, home) = registry_with_busybox(RegistryOptions::default());
     let archive = image(BUSYBOX);
     let _ = home
         .docker(&["load", "-q", "-i", archive.to_str().expect("text")])
@@ -113,9 +105,7 @@ fn skopeo_pulls_what_docker_pushed() {
 
 #[test]
 fn an_image_that_goes_to_another_repository_keeps_its_digest() {
-    let Some((registry, home)) = registry_with_busybox(RegistryOptions::default()) else {
-        return;
-    };
+    let (registry, home) = registry_with_busybox(RegistryOptions::default());
     let (from, to) = (
         registry.name("team/busybox:1"),
         registry.name("other/box:1"),
@@ -137,9 +127,7 @@ fn an_image_that_goes_to_another_repository_keeps_its_digest() {
 
 #[test]
 fn run_pulls_an_image_that_is_not_here() {
-    let Some((registry, home)) = registry_with_busybox(RegistryOptions::default()) else {
-        return;
-    };
+    let (registry, home) = registry_with_busybox(RegistryOptions::default());
     let name = registry.name("team/busybox:1");
     let missing = registry.name("team/nothing:1");
 
@@ -178,9 +166,7 @@ fn a_registry_with_passwords_wants_a_login_and_both_clients_share_it() {
         password: true,
         ..RegistryOptions::default()
     };
-    let Some((registry, home)) = registry_with_busybox(options) else {
-        return;
-    };
+    let (registry, home) = registry_with_busybox(options);
     let host = registry.host();
     let archive = image(BUSYBOX);
     let _ = home
@@ -247,9 +233,7 @@ fn an_unknown_authority_is_not_trusted_until_the_user_says_so() {
         skip("this host's own name is not on loopback");
         return;
     }
-    let Some((registry, home)) = registry_with_busybox(options) else {
-        return;
-    };
+    let (registry, home) = registry_with_busybox(options);
     // On loopback nothing is verified, as with Docker; by its name it is.
     let server = format!("{}:{}", host.text(), registry.port());
     let name = format!("{server}/team/busybox:1");
@@ -273,9 +257,7 @@ fn an_unknown_authority_is_not_trusted_until_the_user_says_so() {
 
 #[test]
 fn plain_http_beyond_loopback_needs_the_users_word() {
-    let Some((registry, home)) = registry_with_busybox(RegistryOptions::default()) else {
-        return;
-    };
+    let (registry, home) = registry_with_busybox(RegistryOptions::default());
     let host = run(&mut std::process::Command::new("hostname"), b"").succeed();
     let resolves = (host.text(), registry.port())
         .to_socket_addrs()
@@ -315,9 +297,8 @@ fn plain_http_beyond_loopback_needs_the_users_word() {
 
 #[test]
 fn docker_saves_what_skopeo_and_dhow_load() {
-    if !available("docker") || !available("skopeo") {
-        return;
-    }
+    need("docker");
+    need("skopeo");
     let home = Home::with_image(BUSYBOX);
     let other = started_home();
     let archive = home.path().join("saved.tar");
@@ -351,9 +332,7 @@ fn docker_saves_what_skopeo_and_dhow_load() {
 
 #[test]
 fn history_prune_and_filters_are_as_dockers() {
-    if !available("docker") {
-        return;
-    }
+    need("docker");
     let home = Home::with_image(BUSYBOX);
     let _ = home.docker(&["tag", BUSYBOX, "other:1"]).succeed();
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use dhow_harness::{BUSYBOX, DEBIAN, Finished, Home, image, run};
+use dhow_harness::{BUSYBOX, DEBIAN, Finished, Home, image, run, skipped};
 
 /// Room for busybox a few times over, and for a part of debian.
 const SIZE: &str = "size=16m";
@@ -20,8 +20,8 @@ impl SmallDisk {
     fn new() -> Option<Self> {
         let tried = run(&mut isolated("mount -t tmpfs -o size=1m none /mnt"), b"");
         if tried.code != 0 {
-            skip(&format!(
-                "no file system may be mounted here: {}",
+            skipped(&format!(
+                "no file system may be mounted: {}",
                 tried.stderr.trim()
             ));
             return None;
@@ -80,14 +80,6 @@ fn isolated(script: &str) -> Command {
     }
     command.args(["--mount", "sh", "-euc", script]);
     command
-}
-
-#[expect(
-    clippy::print_stdout,
-    reason = "skips are counted from standard output"
-)]
-fn skip(reason: &str) {
-    println!("skipped: {reason}");
 }
 
 #[test]

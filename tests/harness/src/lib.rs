@@ -9,6 +9,8 @@
 //! Everything under test is what users get: the distribution that `cargo xtask build` made. A test
 //! that leaves a process behind fails when its [`Home`] is dropped.
 
+use std::io::Write as _;
+
 mod command;
 mod home;
 mod processes;
@@ -26,3 +28,17 @@ pub const DEBIAN: &str = "debian";
 
 /// Debian with a redis server.
 pub const REDIS: &str = "redis";
+
+/// Says why a test does nothing on this host, and tells `cargo xtask test`, which repeats it at its
+/// end.
+///
+/// # Panics
+/// Where the list that `DHOW_SKIPPED` names takes no line.
+#[expect(clippy::print_stderr, reason = "a test that is run alone says it here")]
+pub fn skipped(reason: &str) {
+    eprintln!("skipped: {reason}");
+    if let Some(list) = std::env::var_os("DHOW_SKIPPED") {
+        let list = std::fs::OpenOptions::new().append(true).open(list);
+        writeln!(list.expect("the list is there"), "{reason}").expect("it takes a line");
+    }
+}

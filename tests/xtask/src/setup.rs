@@ -8,8 +8,9 @@ use anyhow::{Context, Result, bail};
 use crate::{child, report};
 
 /// Every package, with what needs it. Recommended packages are never installed.
-const PACKAGES: [(&str, &str); 26] = [
+const PACKAGES: [(&str, &str); 28] = [
     ("apache2-utils", "passwords of a test registry"),
+    ("attr", "extended attributes in tests of layers"),
     ("bc", "kernel build"),
     ("bison", "kernel build"),
     ("busybox-static", "test image, test initramfs"),
@@ -28,6 +29,7 @@ const PACKAGES: [(&str, &str); 26] = [
     ("openssl", "certificates of a test registry"),
     ("patch", "kernel build"),
     ("podman", "peer in benchmarks"),
+    ("python3-venv", "client libraries in tests"),
     ("qemu-system-x86", "nested KVM tests, peer in benchmarks"),
     ("redis-tools", "redis-benchmark against a container"),
     ("runc", "peer in benchmarks"),

@@ -35,26 +35,19 @@ pub(crate) struct Outcome {
 }
 
 impl Fixture {
-    /// A daemon that never leaves; `None`, with the reason said, where there is no docker CLI.
-    pub(crate) async fn new() -> Option<Self> {
+    /// A daemon that never leaves.
+    pub(crate) async fn new() -> Self {
         Self::start(None).await
     }
 
     /// A daemon that leaves when idle for so long.
-    pub(crate) async fn with_idle(idle_timeout: Duration) -> Option<Self> {
+    pub(crate) async fn with_idle(idle_timeout: Duration) -> Self {
         Self::start(Some(idle_timeout)).await
     }
 
-    async fn start(idle_timeout: Option<Duration>) -> Option<Self> {
-        if Command::new("docker")
-            .arg("--version")
-            .output()
-            .await
-            .is_err()
-        {
-            eprintln!("skipped: there is no docker command on this host");
-            return None;
-        }
+    async fn start(idle_timeout: Option<Duration>) -> Self {
+        let docker = Command::new("docker").arg("--version").output().await;
+        assert!(docker.is_ok(), "no docker: run `cargo xtask setup`");
         let mut fixture = Self {
             home: tempfile::tempdir().unwrap(),
             runtime: None,
@@ -62,7 +55,7 @@ impl Fixture {
             idle_timeout,
         };
         fixture.come_up();
-        Some(fixture)
+        fixture
     }
 
     fn socket(&self) -> PathBuf {

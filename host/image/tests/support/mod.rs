@@ -1,6 +1,8 @@
 //! What the tests of this crate share: stores in temporary folders, and other people's tools.
 
 use std::error::Error;
+use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -79,18 +81,26 @@ pub(crate) fn shell(folder: &Path, script: &str) -> Output {
     output
 }
 
-/// Says why a test does nothing here; the harness counts these lines.
+/// Says why a test does nothing here, and tells `cargo xtask test`, which repeats it at its end.
 pub(crate) fn skipped(reason: &str) {
     eprintln!("skipped: {reason}");
+    if let Some(list) = std::env::var_os("DHOW_SKIPPED") {
+        let mut list = fs::OpenOptions::new().append(true).open(list).unwrap();
+        writeln!(list, "host/image: {reason}").unwrap();
+    }
 }
 
-pub(crate) fn has_program(name: &str) -> bool {
+/// Makes sure that a program can be started here.
+pub(crate) fn need(program: &str) {
     let found = Command::new("sh")
         .arg("-c")
-        .arg(format!("command -v {name}"))
+        .arg(format!("command -v {program}"))
         .output()
         .unwrap();
-    found.status.success()
+    assert!(
+        found.status.success(),
+        "no {program}: run `cargo xtask setup`"
+    );
 }
 
 pub(crate) fn is_root() -> bool {

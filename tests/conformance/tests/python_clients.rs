@@ -1,0 +1,18 @@
+//! Python's client libraries for Docker, as programs use them.
+
+use dhow_conformance_tests::python;
+use dhow_harness::{BUSYBOX, Home};
+
+#[test]
+fn docker_py() {
+    let home = Home::with_image(BUSYBOX);
+
+    let _ = python::script(&home, "docker_py.py", &[]).succeed();
+}
+
+#[test]
+fn aiodocker() {
+    let home = Home::with_image(BUSYBOX);
+
+    let _ = python::script(&home, "aiodocker_client.py", &[]).succeed();
+}
