@@ -250,7 +250,7 @@ fn networks_are_there_again_after_the_machine() {
         &home,
         &["--name", "web", "--network", "front", "--ip", "10.89.7.9"],
     );
-    let _ = home.dhow(&["machine", "down"]).succeed();
+    let _ = home.dhow(&["machine", "down", "--force"]).succeed();
 
     let _ = home.docker(&["start", "web"]).succeed();
 
