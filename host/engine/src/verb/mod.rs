@@ -4,6 +4,7 @@
 //! that goes away half-way leaves nothing half-done.
 
 pub mod attach;
+pub mod connect;
 pub mod create;
 pub mod events;
 pub mod exec;
