@@ -31,8 +31,8 @@ fn shown(home: &Home, template: &str, container: &str) -> String {
 
 /// A server on the host's loopback that answers every connection with a word.
 fn host_server(word: &'static str) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+    let port = listener.local_addr().expect("it is bound").port();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let mut stream = stream;
