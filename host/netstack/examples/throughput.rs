@@ -138,6 +138,7 @@ impl Guest {
         let buffer = || SocketBuffer::new(vec![0; buffer_bytes]);
         let mut socket = Socket::new(buffer(), buffer());
         socket.set_nagle_enabled(false);
+        socket.set_ack_delay(None);
         self.next_port += 1;
         let remote = SocketAddr::from(([10, 0, 0, 1], port));
         let local = SocketAddr::from(([10, 0, 0, 2], self.next_port));

@@ -107,10 +107,10 @@ impl Netstack {
         match frame.ether_type {
             ether_type::ARP => self.receive_arp(&frame),
             ether_type::IPV4 => {
-                self.receive_datagram(frame.sender, Datagram::parse_v4(frame.payload))
+                self.receive_datagram(frame.sender, Datagram::parse_v4(frame.payload));
             }
             ether_type::IPV6 => {
-                self.receive_datagram(frame.sender, Datagram::parse_v6(frame.payload))
+                self.receive_datagram(frame.sender, Datagram::parse_v6(frame.payload));
             }
             _ => self.core.counters.packets_dropped += 1,
         }

@@ -102,7 +102,7 @@ impl Resolver {
             Err(answer) => answer,
         };
         if let Some(message) = answer {
-            self.deliver(core, Answer { asker, message });
+            self.deliver(core, &Answer { asker, message });
         }
     }
 
@@ -135,7 +135,7 @@ impl Resolver {
         None
     }
 
-    fn deliver(&mut self, core: &mut Core, answer: Answer) {
+    fn deliver(&mut self, core: &mut Core, answer: &Answer) {
         match answer.asker {
             Asker::Datagram {
                 station,
@@ -163,7 +163,7 @@ impl Resolver {
             return;
         };
         let asker = answer.asker;
-        self.deliver(core, answer);
+        self.deliver(core, &answer);
         if let Asker::Stream { stream, .. } = asker {
             // It may have more questions than could be open, read but not taken.
             self.ask_stream(core, networks, stream);
@@ -192,7 +192,7 @@ impl Resolver {
     /// Asks the next nameserver where one took too long, and ends idle connections.
     pub(crate) fn sweep(&mut self, core: &mut Core, networks: &Networks) {
         for answer in self.forwarder.sweep(core) {
-            self.deliver(core, answer);
+            self.deliver(core, &answer);
         }
         self.streams.sweep(core);
         for stream in self.streams.unread() {

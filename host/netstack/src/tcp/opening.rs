@@ -62,12 +62,14 @@ impl Tcp {
         segment: &Segment<'_>,
         syn: &[u8],
     ) -> Result<(), Errno> {
-        let host = resolver.open_stream(core, key.vlan).map_err(errno_of)?;
+        let host = resolver
+            .open_stream(core, key.vlan)
+            .map_err(|error| errno_of(&error))?;
         let flow = Flow::new(segment.sender, Stage::Leaving);
         if let Some(ticket) = self.flows.insert(key, flow) {
             core.epoll
                 .add_socket(host.as_fd(), Token::Tcp(ticket))
-                .map_err(errno_of)?;
+                .map_err(|error| errno_of(&error))?;
             self.open(core, ticket, host, syn);
         }
         Ok(())
@@ -135,6 +137,6 @@ impl Tcp {
 }
 
 /// The error number behind an error of a system call; only that is made here.
-fn errno_of(error: io::Error) -> Errno {
-    Errno::from_io_error(&error).unwrap_or(Errno::CONNREFUSED)
+fn errno_of(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::CONNREFUSED)
 }

@@ -119,6 +119,7 @@ fn a_removed_network_ends_its_connections_and_answers_nothing() {
     let handle = bench.guest().connect(host(port));
     bench.run_until_quiet();
 
-    assert!(server.read(&mut [0; 1]).is_err());
+    let error = server.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     assert_eq!(bench.tcp(handle).state(), State::SynSent);
 }

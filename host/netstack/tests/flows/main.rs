@@ -3,6 +3,7 @@
 //! - [`bench`] – one stack, its guests, and the loop that an owner would run
 //! - [`guest`] – a container's end of the link
 //! - [`packets`] – UDP, ICMP and DNS by hand
+#![expect(clippy::unwrap_used, reason = "a test stops at what fails")]
 
 mod bench;
 mod dns;
