@@ -126,17 +126,21 @@ fn an_internal_network_leads_nowhere() {
     let _ = home
         .docker(&["network", "create", "--internal", "vault"])
         .succeed();
-    stay(&home, &["--name", "a", "--network", "vault"]);
-    stay(&home, &["--name", "b", "--network", "vault"]);
+    stay(&home, &["--name", "one", "--network", "vault"]);
+    stay(&home, &["--name", "two", "--network", "vault"]);
     let template = "{{(index (index .IPAM.Config) 0).Gateway}}";
     let printed = home
         .docker(&["network", "inspect", "-f", template, "vault"])
         .succeed();
     let gateway = printed.text().trim().to_owned();
 
-    let each_other = inside(&home, "a", "ping -c 1 -W 5 b");
-    let route = inside(&home, "a", "ip route").succeed();
-    let out = inside(&home, "a", &format!("echo ask | nc -w 2 {gateway} {port}"));
+    let each_other = inside(&home, "one", "ping -c 1 -W 5 two");
+    let route = inside(&home, "one", "ip route").succeed();
+    let out = inside(
+        &home,
+        "one",
+        &format!("echo ask | nc -w 2 {gateway} {port}"),
+    );
 
     assert_eq!(each_other.code, 0, "{each_other:?}");
     assert!(!route.text().contains("default"), "{route:?}");
