@@ -31,8 +31,8 @@ fn shown(home: &Home, template: &str, container: &str) -> String {
 
 /// A server on the host's loopback that answers every connection with a word.
 fn host_server(word: &'static str) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+    let port = listener.local_addr().expect("it is bound").port();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let mut stream = stream;
@@ -126,17 +126,21 @@ fn an_internal_network_leads_nowhere() {
     let _ = home
         .docker(&["network", "create", "--internal", "vault"])
         .succeed();
-    stay(&home, &["--name", "a", "--network", "vault"]);
-    stay(&home, &["--name", "b", "--network", "vault"]);
+    stay(&home, &["--name", "one", "--network", "vault"]);
+    stay(&home, &["--name", "two", "--network", "vault"]);
     let template = "{{(index (index .IPAM.Config) 0).Gateway}}";
     let printed = home
         .docker(&["network", "inspect", "-f", template, "vault"])
         .succeed();
     let gateway = printed.text().trim().to_owned();
 
-    let each_other = inside(&home, "a", "ping -c 1 -W 5 b");
-    let route = inside(&home, "a", "ip route").succeed();
-    let out = inside(&home, "a", &format!("echo ask | nc -w 2 {gateway} {port}"));
+    let each_other = inside(&home, "one", "ping -c 1 -W 5 two");
+    let route = inside(&home, "one", "ip route").succeed();
+    let out = inside(
+        &home,
+        "one",
+        &format!("echo ask | nc -w 2 {gateway} {port}"),
+    );
 
     assert_eq!(each_other.code, 0, "{each_other:?}");
     assert!(!route.text().contains("default"), "{route:?}");
@@ -250,7 +254,7 @@ fn networks_are_there_again_after_the_machine() {
         &home,
         &["--name", "web", "--network", "front", "--ip", "10.89.7.9"],
     );
-    let _ = home.dhow(&["machine", "down"]).succeed();
+    let _ = home.dhow(&["machine", "down", "--force"]).succeed();
 
     let _ = home.docker(&["start", "web"]).succeed();
 

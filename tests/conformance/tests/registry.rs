@@ -5,7 +5,7 @@ use std::net::ToSocketAddrs;
 
 use dhow_conformance_tests::need;
 use dhow_harness::{
-    BUSYBOX, Home, REGISTRY_PASSWORD, REGISTRY_USER, Registry, RegistryOptions, image, run,
+    BUSYBOX, Home, REGISTRY_PASSWORD, REGISTRY_USER, Registry, RegistryOptions, image, run, skipped,
 };
 
 /// A registry with busybox in it, and an empty home.
@@ -230,7 +230,7 @@ fn an_unknown_authority_is_not_trusted_until_the_user_says_so() {
         .to_socket_addrs()
         .is_ok_and(|mut found| found.any(|address| address.ip().is_loopback()));
     if !resolves {
-        skip("this host's own name is not on loopback");
+        skipped("this host's own name is not on loopback");
         return;
     }
     let (registry, home) = registry_with_busybox(options);
@@ -263,7 +263,7 @@ fn plain_http_beyond_loopback_needs_the_users_word() {
         .to_socket_addrs()
         .is_ok_and(|mut found| found.any(|address| address.ip().is_loopback()));
     if !resolves {
-        skip("this host's own name is not on loopback");
+        skipped("this host's own name is not on loopback");
         return;
     }
     let server = format!("{}:{}", host.text(), registry.port());

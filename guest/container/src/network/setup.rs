@@ -179,7 +179,7 @@ pub(super) fn delete_pair(batch: &mut Batch, serial: u32) {
 fn delete(batch: &mut Batch, index: u32) {
     let what = "delete a network interface";
     batch.request(what, libc::RTM_DELLINK, Mode::Change, |body| {
-        body.interface(index, false)
+        body.interface(index, false);
     });
 }
 
@@ -249,7 +249,7 @@ pub(super) fn configure(batch: &mut Batch, interface: &Interface, serial: u32) {
     }
     let what = "bring a network interface up";
     batch.request(what, libc::RTM_NEWLINK, Mode::Change, |body| {
-        body.interface(index, true)
+        body.interface(index, true);
     });
     addresses(batch, interface, index);
 }

@@ -315,13 +315,10 @@ mod tests {
     }
 
     #[test]
-    fn another_network_is_refused_by_name() {
-        let sent = r#"{"HostConfig":{"NetworkMode":"host"}}"#;
+    fn a_network_is_taken_by_its_name() {
+        let options = decoded(r#"{"HostConfig":{"NetworkMode":"front"}}"#).unwrap();
 
-        assert_eq!(
-            decoded(sent).unwrap_err(),
-            "--network host is not supported by dhow yet"
-        );
+        assert_eq!(options.host_config.network_mode, "front");
     }
 
     #[test]

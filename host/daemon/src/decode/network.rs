@@ -194,7 +194,7 @@ mod tests {
     fn an_alias_that_would_forge_lines_is_refused() {
         let request = serde_json::from_str(r#"{"Aliases":["a\nb"]}"#).unwrap();
 
-        assert!(endpoint("a", request).is_err());
+        endpoint("a", request).unwrap_err();
     }
 
     #[test]

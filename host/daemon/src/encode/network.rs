@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use dhow_engine::network::{AddressPlan, Endpoint, NetworkRecord};
-use dhow_engine::verb::network::{ContainerNetwork, NetworkView};
+use dhow_engine::network::{AddressPlan, ContainerNetwork, Endpoint, NetworkRecord};
+use dhow_engine::verb::network::NetworkView;
 use serde_json::{Map, Value, json};
 
 /// A network; in lists Docker says nothing of its containers.

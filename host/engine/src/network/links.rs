@@ -27,7 +27,7 @@ pub(super) struct Linked<'a> {
 }
 
 /// Splits `container[:alias]`.
-pub(crate) fn parse(text: &str) -> Option<(&str, &str)> {
+pub(super) fn parse(text: &str) -> Option<(&str, &str)> {
     let (container, alias) = text.split_once(':').unwrap_or((text, text));
     let alias = alias.rsplit('/').next()?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');

@@ -6,6 +6,7 @@
 //! - [`store`] – all networks of a home
 //! - `default.rs` – those that every home has, and subnets for those that name none
 //! - [`mode`] – `--network` as a container has it
+//! - [`settle`] – what a new container asks of networks
 //! - [`join`] – takes a container's places for as long as it runs
 //! - `links.rs` – Docker's legacy links
 //! - `machine.rs` – tells the machine
@@ -22,6 +23,7 @@ mod machine;
 pub mod mode;
 pub mod pool;
 pub mod record;
+pub mod settle;
 pub mod store;
 pub mod subnet;
 
@@ -31,10 +33,10 @@ pub use links::Link;
 pub use mode::{ModeError, NetworkMode};
 pub use pool::{AddressError, AddressPlan};
 pub use record::{Driver, NetworkRecord};
+pub use settle::{ContainerNetwork, CreateNetworkError};
 pub use store::{CreateRequest, LookupError, MakeError, PlanRequest, RemoveError};
 pub use subnet::{Subnet, SubnetError};
 
 pub(crate) use default::machine_interface;
 pub(crate) use join::Joined;
-pub(crate) use links::parse as parse_link;
 pub(crate) use store::Networks;

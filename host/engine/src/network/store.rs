@@ -549,7 +549,7 @@ mod tests {
 
         assert_eq!(networks.create(named("b")).unwrap().record.vlan, vlan);
         let again = Networks::load(home.path().join("networks")).unwrap();
-        assert!(again.resolve("a").is_err());
+        again.resolve("a").unwrap_err();
     }
 
     #[test]

@@ -19,12 +19,11 @@ use crate::engine::Engine;
 use crate::id::Id;
 use crate::image::{Image, ImageError};
 use crate::name::{ContainerName, NameError};
-use crate::network::EndpointConfig;
+use crate::network::{CreateNetworkError, EndpointConfig};
 use crate::oci::{self, ConfigError, files, process::merge_environment};
 use crate::port::{ContainerPort, PortError, RequestedBinding};
 use crate::signal::{SignalError, SignalNumber};
 use crate::time::Timestamp;
-use crate::verb::network::CreateNetworkError;
 use crate::volume::MountError;
 
 /// Random names tried before giving up.

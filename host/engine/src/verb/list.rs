@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::blocking;
-use super::network::ContainerNetwork;
 use crate::class::{Classified, ErrorClass};
 use crate::container::{Container, Health, LookupError, Phase, Record};
 use crate::engine::Engine;
 use crate::filter::{FilterError, Filters};
 use crate::image::Image;
+use crate::network::ContainerNetwork;
 use crate::port::ContainerPort;
 use crate::time::Timestamp;
 

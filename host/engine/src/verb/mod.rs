@@ -5,6 +5,7 @@
 
 pub mod attach;
 pub mod commit;
+pub mod connect;
 pub mod create;
 pub mod events;
 pub mod exec;
