@@ -2,7 +2,6 @@
 
 #[expect(
     clippy::unwrap_used,
-    clippy::print_stderr,
     dead_code,
     reason = "what fails here fails the test that uses it; not every test uses everything"
 )]

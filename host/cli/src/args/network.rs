@@ -25,10 +25,6 @@ pub(crate) enum NetworkVerb {
 
 /// `dhow network create`.
 #[derive(Debug, Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch the user can type"
-)]
 pub(crate) struct CreateArgs {
     /// Let containers of swarms join; kept and shown
     #[arg(long)]

@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn the_machines_network_stands_alone() {
-        assert!(networks(&["front", "host"]).is_err());
+        let _refused = networks(&["front", "host"]).unwrap_err();
     }
 
     #[test]

@@ -6,7 +6,7 @@ use dhow_api::models::{
     DeviceMapping, HostConfig as Model, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
     ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
-use dhow_engine::container::{HostConfig, RestartPolicy as Policy};
+use dhow_engine::container::{HostConfig, Resources, RestartPolicy as Policy};
 
 use super::{mounts, ports};
 
@@ -26,19 +26,13 @@ fn devices(host: &HostConfig) -> Vec<DeviceMapping> {
     devices.collect()
 }
 
-/// What the host grants.
-pub(super) fn host_config(host: &HostConfig) -> Model {
-    let resources = &host.resources;
+/// What it may use at most.
+fn limits(resources: &Resources) -> Model {
     let ulimits = resources.ulimits.iter().map(|ulimit| ResourcesUlimits {
         name: Some(ulimit.name.clone()),
         soft: Some(ulimit.soft),
         hard: Some(ulimit.hard),
     });
-    let shm_size = match i64::try_from(host.shm_size) {
-        Ok(0) => DEFAULT_SHM_BYTES,
-        Ok(bytes) => bytes,
-        Err(_) => i64::MAX,
-    };
     Model {
         memory: Some(resources.memory),
         memory_swap: Some(resources.memory_swap),
@@ -53,9 +47,21 @@ pub(super) fn host_config(host: &HostConfig) -> Model {
         oom_score_adj: Some(resources.oom_score_adj.into()),
         // What was discarded at create.
         oom_kill_disable: Some(false),
-        devices: Some(devices(host)),
         device_cgroup_rules: some(&resources.device_cgroup_rules),
         ulimits: Some(ulimits.collect()),
+        ..Model::default()
+    }
+}
+
+/// What the host grants.
+pub(super) fn host_config(host: &HostConfig) -> Model {
+    let shm_size = match i64::try_from(host.shm_size) {
+        Ok(0) => DEFAULT_SHM_BYTES,
+        Ok(bytes) => bytes,
+        Err(_) => i64::MAX,
+    };
+    Model {
+        devices: Some(devices(host)),
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
             config: Some(HashMap::new()),
@@ -111,6 +117,6 @@ pub(super) fn host_config(host: &HostConfig) -> Model {
         }),
         masked_paths: host.masked_paths.clone(),
         readonly_paths: host.readonly_paths.clone(),
-        ..Model::default()
+        ..limits(&host.resources)
     }
 }
