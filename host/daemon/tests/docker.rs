@@ -305,7 +305,9 @@ async fn events_tell_a_containers_life() {
         ])
         .await;
 
-    assert_eq!(events.stdout, "create\nattach\nstart\ndie\ndestroy\n");
+    // Docker's order, too: its networks go before the end is told.
+    let life = "create\nattach\nconnect\nstart\ndisconnect\ndie\ndestroy\n";
+    assert_eq!(events.stdout, life);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -137,7 +137,7 @@ fn the_container_is_process_one_in_namespaces_of_its_own() {
     ]);
 
     // The shell, ps, wc, and ps's heading.
-    assert_eq!(output.succeed().text(), "1\n4\nlo");
+    assert_eq!(output.succeed().text(), "1\n4\neth0\nlo");
 }
 
 #[test]

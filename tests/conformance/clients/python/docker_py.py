@@ -141,8 +141,9 @@ class Networks(unittest.TestCase):
             detach=True,
         )
         self.addCleanup(server.remove, force=True)
+        wait = "until wget -q -O - http://server/ 2>/dev/null; do sleep 0.1; done"
         answer = self.client.containers.run(
-            BUSYBOX, "wget -q -O - http://server/", network="pair", remove=True
+            BUSYBOX, ["sh", "-c", wait], network="pair", remove=True
         )
         self.assertEqual(answer, b"found\n")
         network.reload()
