@@ -132,8 +132,11 @@ fn bind(
             (tree, kind == FileType::Directory)
         }
         None => {
+            // First, as it tells what is missing also to who may not mount.
+            let status = rustix::fs::stat(source).map_err(error)?;
+            let kind = FileType::from_raw_mode(status.st_mode);
             let tree = detached::copy(source, options.recursive).map_err(error)?;
-            (tree, source.is_dir())
+            (tree, kind == FileType::Directory)
         }
     };
     let attributes = options.attributes();
