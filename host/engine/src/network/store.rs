@@ -543,13 +543,13 @@ mod tests {
     #[test]
     fn a_removed_network_is_gone_from_disk_and_its_vlan_free() {
         let (home, networks) = networks();
-        let vlan = networks.create(named("a")).unwrap().record.vlan;
+        let vlan = networks.create(named("old")).unwrap().record.vlan;
 
-        networks.remove("a", |_| String::new()).unwrap();
+        networks.remove("old", |_| String::new()).unwrap();
 
-        assert_eq!(networks.create(named("b")).unwrap().record.vlan, vlan);
+        assert_eq!(networks.create(named("new")).unwrap().record.vlan, vlan);
         let again = Networks::load(home.path().join("networks")).unwrap();
-        again.resolve("a").unwrap_err();
+        again.resolve("old").unwrap_err();
     }
 
     #[test]
