@@ -146,11 +146,17 @@ impl Home {
         command::run(&mut self.command(arguments), input)
     }
 
-    /// Starts dhow.
+    /// Starts dhow, to be interrupted: tests that run in the background of a shell ignore SIGINT,
+    /// which their children would do, too.
     #[must_use]
     #[track_caller]
     pub fn start(&self, arguments: &[&str]) -> Running {
-        Running::start(&mut self.command(arguments))
+        let plain = self.command(arguments);
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT");
+        command.arg(plain.get_program()).args(plain.get_args());
+        self.settle(&mut command);
+        Running::start(&mut command)
     }
 
     /// Another program that talks to this home's daemon, not yet started.
