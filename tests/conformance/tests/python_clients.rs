@@ -1,7 +1,7 @@
 //! Python's client libraries for Docker, as programs use them.
 
 use dhow_conformance_tests::python;
-use dhow_harness::{BUSYBOX, Home};
+use dhow_harness::{BUSYBOX, Home, REDIS};
 
 #[test]
 fn docker_py() {
@@ -15,4 +15,11 @@ fn aiodocker() {
     let home = Home::with_image(BUSYBOX);
 
     let _ = python::script(&home, "aiodocker_client.py", &[]).succeed();
+}
+
+#[test]
+fn testcontainers() {
+    let home = Home::with_image(REDIS);
+
+    let _ = python::script(&home, "testcontainers_redis.py", &[]).succeed();
 }
