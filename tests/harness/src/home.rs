@@ -6,6 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{SigHandler, Signal, signal};
 use tempfile::TempDir;
 
 use crate::command::{self, Finished, Running};
@@ -151,12 +152,9 @@ impl Home {
     #[must_use]
     #[track_caller]
     pub fn start(&self, arguments: &[&str]) -> Running {
-        let plain = self.command(arguments);
-        let mut command = Command::new("env");
-        command.arg("--default-signal=INT");
-        command.arg(plain.get_program()).args(plain.get_args());
-        self.settle(&mut command);
-        Running::start(&mut command)
+        // SAFETY: no handler is installed; the default action replaces whatever was inherited.
+        unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }.expect("SIGINT has a default");
+        Running::start(&mut self.command(arguments))
     }
 
     /// Another program that talks to this home's daemon, not yet started.
