@@ -256,7 +256,10 @@ fn layer(folder: &Path) -> PathBuf {
 }
 
 fn run(command: &mut Command) {
+    // Where mke2fs lies is not in the path of an ordinary user of Debian.
+    let path = std::env::var("PATH").unwrap_or_default();
     let output = command
+        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
         .output()
         .unwrap_or_else(|error| panic!("{command:?} could not be started: {error}"));
     assert!(

@@ -3,6 +3,8 @@
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use super::super::packet::Operation;
 use super::super::table::MAX_CONNECTIONS;
 use super::guest::State;
@@ -11,6 +13,9 @@ use crate::device::VirtioDevice;
 
 #[test]
 fn the_table_is_bounded_and_drains() {
+    // Both ends of each connection are ours; a user's soft limit is often 1,024.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
     let mut machine = Machine::new();
     let mut ids = Vec::new();
     let mut servers = Vec::new();
