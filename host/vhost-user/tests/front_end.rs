@@ -54,17 +54,21 @@ fn every_kick_is_noticed_though_none_is_read() {
     assert_eq!(front_end.ring.used().idx().load(), 100);
 }
 
+/// Buffers offered to a device that takes 16 in a call.
+const OFFERS: u16 = 48;
+
 #[test]
 fn a_device_that_has_more_to_do_than_one_share_is_called_again() {
     let serving = Serving::start(vec![Box::new(Rng::new())]);
     let machine = Machine::new();
     let mut front_end = FrontEnd::connect(serving.socket(0), &machine);
-    for _ in 0..200 {
+    // More than twice a share. The mock lays its used ring over the 58th entry of its available one.
+    for _ in 0..OFFERS {
         front_end.offer(8);
     }
 
     front_end.kick();
-    while front_end.ring.used().idx().load() < 200 {
+    while front_end.ring.used().idx().load() < OFFERS {
         front_end.wait_for_call();
     }
 
