@@ -20,6 +20,7 @@ mod mounts;
 mod namespaces;
 pub mod process;
 mod seccomp;
+mod seccomp_calls;
 mod seccomp_profile;
 pub mod security;
 
