@@ -103,19 +103,8 @@ async fn pull_one(
     lines: &mpsc::Sender<Value>,
 ) -> Result<(), ImageError> {
     let name = request.reference.clone().or_latest().familiar();
-    let (progress, mut steps) = mpsc::channel(PROGRESS_BUFFER_STEPS);
-    let passing = async {
-        loop {
-            let step = tokio::select! {
-                step = steps.recv() => step,
-                () = lines.closed() => None,
-            };
-            let Some(step) = step else { break };
-            let _client_gone = lines.send(encode::pull_step(&step)).await;
-        }
-        // The pull sees that nobody listens when this is gone.
-        drop(steps);
-    };
+    let (progress, steps) = mpsc::channel(PROGRESS_BUFFER_STEPS);
+    let passing = pass_on(steps, lines, encode::pull_step);
     let (pulled, ()) = tokio::join!(engine.image_pull(request, progress), passing);
     for line in encode::pulled(&name, &pulled?) {
         let _client_gone = lines.send(line).await;
@@ -173,23 +162,30 @@ async fn push_one(
     request: PushRequest,
     lines: &mpsc::Sender<Value>,
 ) -> Result<(), ImageError> {
-    let (progress, mut steps) = mpsc::channel(PROGRESS_BUFFER_STEPS);
-    let passing = async {
-        loop {
-            let step = tokio::select! {
-                step = steps.recv() => step,
-                () = lines.closed() => None,
-            };
-            let Some(step) = step else { break };
-            let _client_gone = lines.send(encode::push_step(&step)).await;
-        }
-        drop(steps);
-    };
+    let (progress, steps) = mpsc::channel(PROGRESS_BUFFER_STEPS);
+    let passing = pass_on(steps, lines, encode::push_step);
     let (pushed, ()) = tokio::join!(engine.image_push(request, progress), passing);
     for line in encode::pushed(&pushed?) {
         let _client_gone = lines.send(line).await;
     }
     Ok(())
+}
+
+/// Tells the client of each step, until there are no more or it is gone. The pull or push sees that
+/// nobody listens, as the steps' receiver goes with this.
+async fn pass_on<Step>(
+    mut steps: mpsc::Receiver<Step>,
+    lines: &mpsc::Sender<Value>,
+    encode: impl Fn(&Step) -> Value,
+) {
+    loop {
+        let step = tokio::select! {
+            step = steps.recv() => step,
+            () = lines.closed() => None,
+        };
+        let Some(step) = step else { break };
+        let _client_gone = lines.send(encode(&step)).await;
+    }
 }
 
 /// Runs `work` in a task of its own and answers with what it tells.
