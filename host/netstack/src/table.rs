@@ -136,6 +136,13 @@ impl<K: Hash + Eq + Clone, V> Table<K, V> {
         let picked = self.iter().filter(|(_, key, value)| wanted(key, value));
         picked.map(|(ticket, ..)| ticket).collect()
     }
+
+    /// Removes every entry that `unwanted` picks.
+    pub(crate) fn remove_where(&mut self, unwanted: impl FnMut(&K, &V) -> bool) {
+        for ticket in self.select(unwanted) {
+            self.remove(ticket);
+        }
+    }
 }
 
 #[cfg(test)]

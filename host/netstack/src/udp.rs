@@ -261,27 +261,18 @@ impl Udp {
     /// Ends flows that were silent for too long.
     pub(crate) fn sweep(&mut self, core: &Core) {
         let limit = timers::duration(UDP_IDLE_TIMEOUT);
-        for ticket in self
-            .flows
-            .select(|_, flow| flow.last_used + limit <= core.now)
-        {
-            self.flows.remove(ticket);
-        }
+        self.flows
+            .remove_where(|_, flow| flow.last_used + limit <= core.now);
     }
 
     pub(crate) fn drop_flows(&mut self, vlan: u16, address: Option<IpAddr>) {
-        let ended = self.flows.select(|key, _| {
+        self.flows.remove_where(|key, _| {
             key.vlan == vlan && address.is_none_or(|address| key.guest.ip() == address)
         });
-        for ticket in ended {
-            self.flows.remove(ticket);
-        }
     }
 
     pub(crate) fn reset(&mut self) {
-        for ticket in self.flows.select(|_, _| true) {
-            self.flows.remove(ticket);
-        }
+        self.flows.remove_where(|_, _| true);
         self.line.clear();
     }
 }

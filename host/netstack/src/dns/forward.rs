@@ -175,9 +175,7 @@ impl Forwarder {
     }
 
     pub(super) fn reset(&mut self) {
-        for ticket in self.pending.select(|_, _| true) {
-            self.pending.remove(ticket);
-        }
+        self.pending.remove_where(|_, _| true);
     }
 }
 

@@ -125,18 +125,12 @@ impl Streams {
 
     pub(super) fn sweep(&mut self, core: &Core) {
         let limit = timers::duration(DNS_STREAM_IDLE_TIMEOUT);
-        for ticket in self
-            .streams
-            .select(|_, stream| stream.last_used + limit <= core.now)
-        {
-            self.streams.remove(ticket);
-        }
+        self.streams
+            .remove_where(|_, stream| stream.last_used + limit <= core.now);
     }
 
     pub(super) fn reset(&mut self) {
-        for ticket in self.streams.select(|_, _| true) {
-            self.streams.remove(ticket);
-        }
+        self.streams.remove_where(|_, _| true);
     }
 }
 
